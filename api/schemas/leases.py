@@ -1,0 +1,156 @@
+"""The worker protocol: claim (ours) or ask (external), heartbeat, report, release, tell."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, StrictInt
+
+from api.schemas.base import In, Metrics, Out
+from hpo.spec.base import Name, QueueName, Text
+
+Step = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ClaimIn(In):
+    """Take one queued trial of a queue. Replaying a ``claim_id`` gives the same trial again."""
+
+    worker: Name
+    queue: QueueName
+    claim_id: UUID
+
+
+class AskIn(In):
+    """Take trials of one study, for a worker that Ladder does not run."""
+
+    worker: Name
+    count: Annotated[StrictInt, Field(ge=1, le=100)] = 1
+    lease_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+
+
+class Lease(Out):
+    token: UUID
+    expires_at: datetime
+    ttl_s: float
+
+
+class CheckpointRef(Out):
+    """Where a checkpoint lies in the store: ``<study>/<trial number>/<lease>/step-<step>.safetensors``."""
+
+    id: UUID
+    lease: UUID
+    step: int
+    sha256: str
+    size_bytes: int
+
+
+class Assignment(Out):
+    """A leased trial: all that training it needs. ``checkpoints`` are the valid ones, newest first.
+
+    Train from the newest whose sha256 matches (from nothing if there is none), up to ``target_step``, then report.
+    """
+
+    study_id: UUID
+    study: str
+    number: int
+    attempt: int
+    lease: Lease
+    trainer: str
+    config: dict[str, Any] = Field(description="the trainer's configuration with the sampled params merged in")
+    params: dict[str, Any]
+    seed: int
+    last_step: int = Field(description="the newest step that is accounted for")
+    target_step: int
+    max_resource: int
+    rungs: list[int] = Field(description="resources at which a report waits for its decision, rising")
+    checkpoint_every: int
+    checkpoints: list[CheckpointRef]
+    timeout_s: float | None
+
+
+class ClaimOut(Out):
+    trial: Assignment | None
+
+
+class AskOut(Out):
+    trials: list[Assignment]
+    reason: Literal["max_concurrent", "paused", "finished", "waiting_for_rung"] | None = None
+    retry_after_s: float | None = None
+
+
+class CheckpointIn(In):
+    """A checkpoint that is already safely in the store, under this lease's directory."""
+
+    step: Step
+    sha256: Sha256
+    size_bytes: Annotated[StrictInt, Field(ge=0)]
+
+
+class StepIn(In):
+    step: Step
+    metrics: Metrics
+    seconds: Annotated[float, Field(ge=0)] | None = None
+
+
+class ReportIn(StepIn):
+    """The metrics of ``step``, with earlier steps that were not sent yet, and the checkpoints written since.
+
+    A checkpoint is in the store before it is reported, and reported no later than the rung it belongs to.
+    """
+
+    lease: UUID
+    earlier: Annotated[list[StepIn], Field(max_length=1000)] = Field(default_factory=list)
+    checkpoints: Annotated[list[CheckpointIn], Field(max_length=100)] = Field(default_factory=list)
+    corrupt: Annotated[list[UUID], Field(max_length=100)] = Field(
+        default_factory=list, description="ids of offered checkpoints whose bytes did not match"
+    )
+    setup_s: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="from the claim's answer to the first batch, on the worker's clock; with the first report"
+    )
+    peak_memory_bytes: Annotated[StrictInt, Field(ge=0)] | None = None
+
+
+class ReportOut(Out):
+    """continue: train on to ``target_step``. pause, stop, complete: the lease has ended, drop the trial."""
+
+    decision: Literal["continue", "pause", "stop", "complete"]
+    target_step: int | None = None
+    lease_expires_at: datetime | None = None
+
+
+class LeaseIn(In):
+    lease: UUID
+
+
+class HeartbeatOut(Out):
+    lease_expires_at: datetime
+    stop: Literal["pause", "stop", "cancel"] | None = None
+
+
+class ReleaseIn(In):
+    """Hand a trial back unfinished. It is queued again, and that counts as no failure."""
+
+    lease: UUID
+    checkpoints: Annotated[list[CheckpointIn], Field(max_length=100)] = Field(default_factory=list)
+    corrupt: Annotated[list[UUID], Field(max_length=100)] = Field(default_factory=list)
+
+
+class ErrorIn(In):
+    """``type`` is one of the failure classes where the worker knows it, else the exception's name."""
+
+    type: Annotated[Text, Field(max_length=100)]
+    message: Annotated[Text, Field(max_length=10_000)] = ""
+    traceback: Annotated[Text, Field(max_length=20_000)] = ""
+    retryable: bool = False
+
+
+class TellIn(In):
+    """End a trial: complete with its values, or failed with an error (``oom``, ``user_error``, ``diverged``, …)."""
+
+    lease: UUID
+    state: Literal["complete", "failed"]
+    step: Step | None = None
+    metrics: Metrics = Field(default_factory=dict)
+    values: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=10)] | None = None
+    error: ErrorIn | None = None

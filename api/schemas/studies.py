@@ -1,0 +1,135 @@
+"""Studies as the API takes and shows them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, StrictBool, StrictInt
+
+from api.schemas.base import In, Out, Page
+from hpo.domain.study import StudyState
+from hpo.spec.base import Name, Text
+from hpo.spec.search import MAX_TRIALS
+from hpo.spec.study import StudySpec
+
+
+class StudyCreate(StudySpec):
+    """A study spec, and whether it starts at once."""
+
+    start: StrictBool = True
+
+    def to_spec(self) -> StudySpec:
+        return StudySpec.model_validate(self.model_dump(exclude={"start"}))
+
+
+class BudgetPatch(In):
+    """The budget fields to change; the others stay. Null lifts a bound that may be absent."""
+
+    max_trials: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = None
+    max_concurrent: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = None
+    max_failed: Annotated[StrictInt, Field(ge=0, le=MAX_TRIALS)] | None = None
+    max_epochs: Annotated[StrictInt, Field(ge=1, le=10**15)] | None = None
+    max_wall_s: Annotated[float, Field(gt=0)] | None = None
+    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class StudyPatch(In):
+    budget: BudgetPatch | None = None
+    labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] | None = None
+    description: Annotated[Text, Field(max_length=10_000)] | None = None
+
+
+class Counts(Out):
+    queued: int = 0
+    running: int = 0
+    paused: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Usage(Out):
+    """What the study has spent: epochs as accounted, device hours over all attempts."""
+
+    epochs: int = 0
+    gpu_hours: float = 0.0
+
+
+class Condition(Out):
+    """Why a study does not move, in plain words."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+    since: datetime | None = None
+
+
+class BestTrial(Out):
+    """A trial ranked by its newest value."""
+
+    number: int
+    value: float
+    params: dict[str, Any]
+    state: str
+    step: int = Field(description="epochs it was trained for")
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+
+class StudyRead(Out):
+    id: UUID
+    name: str
+    state: StudyState
+    state_reason: str | None = Field(None, description="why it stopped: n_full, max_trials, goal, budget, user, …")
+    revision: int
+    spec: dict[str, Any] = Field(description="the normalised definition; the seed is filled in")
+    counts: Counts
+    best: BestTrial | None
+    usage: Usage
+    conditions: list[Condition]
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+
+
+class StudyPage(Page):
+    items: list[StudyRead]
+
+
+class RungPlan(Out):
+    rung: int
+    resource: int
+    trials: int
+
+
+class DryRun(Out):
+    """What would happen: the normalised spec and the rung table, nothing stored."""
+
+    spec: dict[str, Any]
+    rungs: list[RungPlan]
+    max_trials: int
+    epochs: int = Field(description="epochs spent if each rung keeps exactly its share")
+    epochs_without_pruning: int
+
+
+class RungRead(Out):
+    bracket: int
+    rung: int
+    resource: int
+    reported: int
+    promoted: int
+    waiting: int
+    running: int
+    cutoff: float | None = Field(description="value that a trial needs to go on from here; null while none may")
+
+
+class RungList(Out):
+    items: list[RungRead]
+
+
+class BestList(Out):
+    items: list[BestTrial]
+
+
+StudyVerb = Literal["start", "pause", "resume", "stop", "cancel"]

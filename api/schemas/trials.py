@@ -1,0 +1,121 @@
+"""Trials, their metrics, decisions, attempts and artifacts as the API shows them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from api.schemas.base import Out, Page
+from hpo.domain.trial import TrialState
+
+
+class TrialRead(Out):
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    value: float | None = Field(description="the objective at the newest step; null before the first and when not finite")
+    non_finite: str | None = Field(None, description='"nan", "inf" or "-inf" for a diverged trial')
+    bracket: int
+    rung: int | None = Field(description="index of the highest rung reached")
+    last_step: int
+    target_step: int
+    attempt: int
+    worker: str | None
+    error: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+class TrialPage(Page):
+    items: list[TrialRead]
+
+
+class MetricRead(Out):
+    step: int
+    attempt: int
+    metrics: dict[str, Any]
+    seconds: float | None
+    at: datetime
+
+
+class MetricPage(Page):
+    items: list[MetricRead]
+
+
+class DecisionRead(Out):
+    seq: int
+    bracket: int
+    rung: int
+    resource: int
+    value: float
+    decision: str
+    at: datetime
+
+
+class DecisionList(Out):
+    items: list[DecisionRead]
+
+
+class AttemptRead(Out):
+    attempt: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    end_class: str | None
+    start_step: int
+    end_step: int | None
+    setup_s: float | None = Field(description="from the claim's answer to the first batch")
+    gpu_seconds: float
+    peak_memory_bytes: int | None
+    error: dict[str, Any] | None
+
+
+class AttemptList(Out):
+    items: list[AttemptRead]
+
+
+class ArtifactRead(Out):
+    """A checkpoint of the trial in the store."""
+
+    name: str = Field(description="step-<n>.safetensors")
+    id: UUID
+    step: int
+    attempt: int
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+
+
+class ArtifactList(Out):
+    items: list[ArtifactRead]
+
+
+class EventRead(Out):
+    """One entry of a study's append-only log, also the data of its server-sent events."""
+
+    seq: int
+    type: str
+    trial: int | None
+    data: dict[str, Any]
+    at: datetime
+
+
+class ProblemField(Out):
+    pointer: str
+    code: str
+    message: str
+
+
+class Problem(Out):
+    """RFC 9457: the body of every error."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str
+    request_id: str | None = None
+    errors: list[ProblemField] | None = None

@@ -1,0 +1,56 @@
+"""What the operator sets: one frozen class, read from ``LADDER_*`` variables, built only where a process starts."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Durations in seconds, sizes in bytes. Each process uses the part it needs; a worker is given no database."""
+
+    model_config = SettingsConfigDict(env_prefix="LADDER_", frozen=True, extra="ignore")
+
+    # where things are
+    database_url: SecretStr | None = Field(None, description="postgresql+psycopg2://… ; api and control only")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="the broker of the doorbells")
+    url: str = Field("http://127.0.0.1:8000", description="where clients and workers find the API")
+    token: SecretStr | None = Field(None, description="API key of this client or worker")
+    checkpoint_root: Path = Field(Path("~/.ladder/checkpoints"), description="the checkpoint store's directory")
+    data_root: Path = Field(Path("~/.ladder/data"), description="where data sets lie on a worker")
+
+    # the API
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_body_bytes: int = Field(1 << 20, ge=1024)
+    db_pool_size: int = Field(16, ge=1)
+    statement_timeout_s: float = Field(5.0, gt=0)
+    key_cache_s: float = Field(10.0, ge=0, le=30, description="how long a revoked API key may still work")
+
+    # leases
+    lease_ttl_s: float = Field(60.0, gt=0)
+    heartbeat_s: float = Field(10.0, gt=0)
+    max_infra_failures: int = Field(5, ge=0)
+    retry_backoff_s: float = Field(5.0, ge=0, description="first wait after a lost lease; doubles up to 300 s")
+
+    # control
+    sweep_s: float = Field(5.0, gt=0)
+    ring_again_s: float = Field(30.0, gt=0, description="a queued trial is rung for again after this long")
+    checkpoint_gc_age_s: float = Field(3600.0, ge=0)
+
+    # workers
+    queue: str = Field("cpu", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    worker_name: str | None = None
+    slots: int = Field(1, ge=1)
+    drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
+    request_timeout_s: float = Field(10.0, gt=0)
+    isolation_s: float = Field(300.0, gt=0, description="a worker that cannot reach the API this long gives up its trial")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.heartbeat_s * 3 > self.lease_ttl_s:
+            raise ValueError(
+                f"heartbeat_s must be at most a third of lease_ttl_s, got {self.heartbeat_s} and {self.lease_ttl_s}"
+            )
+        return self

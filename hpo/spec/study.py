@@ -1,0 +1,104 @@
+"""What a user asks for: the whole definition of a study."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
+
+from hpo.spec.base import Name, QueueName, SpecModel, Text, refuse
+from hpo.spec.search import Budget, FifoSpec, GridSamplerSpec, Objective, SamplerSpec, SchedulerSpec, TpeSamplerSpec
+from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, SearchSpace
+
+EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
+
+
+class Resources(SpecModel):
+    gpus: Annotated[StrictInt, Field(ge=0, le=64)] = 0
+    queue: QueueName = "cpu"
+
+
+class TrainerSpec(SpecModel):
+    """Who trains: a trainer by name with the part of its configuration that is not searched."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
+    config: dict[Text, JsonValue] = Field(default_factory=dict)
+    resources: Resources = Resources()
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class Retry(SpecModel):
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=100)] = 3
+
+
+class Checkpoints(SpecModel):
+    """A checkpoint is written every ``every`` epochs, and always at a rung and when a worker is told to stop."""
+
+    every: Annotated[StrictInt, Field(ge=1)] = 1
+
+
+class StudySpec(SpecModel):
+    """One search. Everything that decides its course stands here, so that it can be run again."""
+
+    name: Name
+    description: Annotated[Text, Field(max_length=10_000)] = ""
+    labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=1)]
+    search_space: SearchSpace
+    sampler: SamplerSpec = TpeSamplerSpec()
+    scheduler: SchedulerSpec = FifoSpec(max_resource=10)
+    trainer: TrainerSpec
+    budget: Budget = Budget()
+    retry: Retry = Retry()
+    checkpoints: Checkpoints = Checkpoints()
+    priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0
+
+    @field_validator("search_space")
+    @classmethod
+    def _space(cls, space: SearchSpace) -> SearchSpace:
+        names = [param.name for param in space]
+        for name in names:
+            if names.count(name) > 1:
+                raise refuse("duplicate_name", f"parameter names must be distinct, got {name!r} twice")
+        choices = sum(len(param.choices) for param in space if isinstance(param, CategoricalParam))
+        if choices > MAX_CHOICES_IN_ALL:
+            raise refuse("too_many_choices", f"at most {MAX_CHOICES_IN_ALL} choices in all parameters, got {choices}")
+        return space
+
+    @model_validator(mode="before")
+    @classmethod
+    def _depth(cls, data: Any) -> Any:
+        if _depth_of(data, 17) > 16:
+            raise refuse("too_deep", "a study may be nested at most 16 levels deep")
+        return data
+
+    @property
+    def objective(self) -> Objective:
+        return self.objectives[0]
+
+    @property
+    def grid_size(self) -> int | None:
+        """Number of points of the grid, None if a parameter is continuous."""
+        size = 1
+        for param in self.search_space:
+            if param.grid_size is None:
+                return None
+            size *= param.grid_size
+        return size
+
+    @property
+    def max_trials(self) -> int:
+        """Trials that will be created at most: a grid may hold fewer points than the budget allows."""
+        if isinstance(self.sampler, GridSamplerSpec) and self.grid_size is not None:
+            return min(self.budget.max_trials, self.grid_size)
+        return self.budget.max_trials
+
+
+def _depth_of(value: Any, limit: int) -> int:
+    if limit == 0:
+        return 1
+    if isinstance(value, dict):
+        return 1 + max((_depth_of(item, limit - 1) for item in value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max((_depth_of(item, limit - 1) for item in value), default=0)
+    return 0
