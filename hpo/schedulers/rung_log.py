@@ -1,0 +1,62 @@
+"""The rung log in memory: what the simulator, the replay and the tests put before a scheduler."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+
+from hpo.schedulers.base import Key, RungEntry
+
+
+class MemoryRungLog:
+    """Sorted lists, one per rung; an insertion is a bisection and a memory move."""
+
+    def __init__(self, entries: Iterable[RungEntry] = ()) -> None:
+        """Every entry counts as paused at its rung until ``leave`` is called for it."""
+        self._keys: dict[tuple[int, int], list[Key]] = {}
+        self._waiting: dict[tuple[int, int], list[tuple[Key, RungEntry]]] = {}
+        self._entries: dict[tuple[int, int, int], RungEntry] = {}
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: RungEntry, *, waiting: bool = True) -> None:
+        """Record an arrival. Raises ValueError if the trial has been at this rung before.
+
+        ``waiting`` is False for a trial that goes on in place or has ended there.
+        """
+        place = (entry.bracket, entry.rung)
+        if (*place, entry.trial) in self._entries:
+            raise ValueError(f"trial {entry.trial} is already at rung {entry.rung} of bracket {entry.bracket}")
+        self._entries[(*place, entry.trial)] = entry
+        insort(self._keys.setdefault(place, []), entry.key)
+        if waiting:
+            # Keys are distinct within a rung (seq is), so the entry itself is never compared.
+            insort(self._waiting.setdefault(place, []), (entry.key, entry), key=lambda pair: pair[0])
+
+    def leave(self, bracket: int, rung: int, trial: int) -> None:
+        """The trial waits here no longer (promoted or ended); its entry stays. Raises KeyError if it did not wait."""
+        entry = self._entries[(bracket, rung, trial)]
+        waiting = self._waiting.get((bracket, rung), [])
+        at = bisect_left(waiting, entry.key, key=lambda pair: pair[0])
+        if at == len(waiting) or waiting[at][1] is not entry:
+            raise KeyError(f"trial {trial} does not wait at rung {rung} of bracket {bracket}")
+        del waiting[at]
+
+    def is_waiting(self, bracket: int, rung: int, trial: int) -> bool:
+        entry = self._entries.get((bracket, rung, trial))
+        if entry is None:
+            return False
+        waiting = self._waiting.get((bracket, rung), [])
+        at = bisect_left(waiting, entry.key, key=lambda pair: pair[0])
+        return at < len(waiting) and waiting[at][1] is entry
+
+    def count(self, bracket: int, rung: int) -> int:
+        return len(self._keys.get((bracket, rung), ()))
+
+    def kth(self, bracket: int, rung: int, k: int) -> Key | None:
+        if k < 1:
+            raise ValueError(f"k counts from 1, got {k}")
+        keys = self._keys.get((bracket, rung), [])
+        return keys[k - 1] if k <= len(keys) else None
+
+    def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
+        waiting = self._waiting.get((bracket, rung))
+        return waiting[0][1] if waiting else None
