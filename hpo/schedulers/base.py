@@ -117,3 +117,10 @@ class Scheduler(Protocol):
     def next_work(self, log: RungLog, view: StudyView) -> Work:
         """What to start next, if there is room for it."""
         ...
+
+
+def start_or_finish(view: StudyView, first_target: int) -> Work:
+    """What is left to do when nothing can be promoted."""
+    if view.created < view.max_trials:
+        return NewTrial(first_target)
+    return Wait() if view.queued + view.running > 0 else Finished("max_trials")

@@ -1,0 +1,22 @@
+"""Train every trial to the end, in the order of creation."""
+
+from dataclasses import dataclass
+
+from hpo.schedulers.base import Action, Decision, RungEntry, RungLog, StudyView, Work, start_or_finish
+
+
+@dataclass(frozen=True, slots=True)
+class Fifo:
+    """One level, nothing is pruned: the baseline of every comparison."""
+
+    max_resource: int
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return (self.max_resource,)
+
+    def on_report(self, entry: RungEntry, log: RungLog) -> Decision:
+        return Decision(Action.COMPLETE)
+
+    def next_work(self, log: RungLog, view: StudyView) -> Work:
+        return start_or_finish(view, self.max_resource)
