@@ -31,7 +31,6 @@ class Settings(BaseSettings):
     # leases
     lease_ttl_s: float = Field(60.0, gt=0)
     heartbeat_s: float = Field(10.0, gt=0)
-    max_infra_failures: int = Field(5, ge=0)
     retry_backoff_s: float = Field(5.0, ge=0, description="first wait after a lost lease; doubles up to 300 s")
 
     # control

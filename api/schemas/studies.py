@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
 from api.schemas.base import In, Out, Page
 from hpo.domain.study import StudyState
@@ -77,13 +77,15 @@ class BestTrial(Out):
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 
-class StudyRead(Out):
+class StudyRead(StudySpec):
+    """The normalised definition (the seed is filled in) and how the study stands."""
+
+    model_config = ConfigDict(extra="ignore")
+
     id: UUID
-    name: str
     state: StudyState
     state_reason: str | None = Field(None, description="why it stopped: n_full, max_trials, goal, budget, user, …")
     revision: int
-    spec: dict[str, Any] = Field(description="the normalised definition; the seed is filled in")
     counts: Counts
     best: BestTrial | None
     usage: Usage

@@ -67,7 +67,7 @@ class AttemptRead(Out):
     start_step: int
     end_step: int | None
     setup_s: float | None = Field(description="from the claim's answer to the first batch")
-    gpu_seconds: float
+    device_seconds: float
     peak_memory_bytes: int | None
     error: dict[str, Any] | None
 

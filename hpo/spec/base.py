@@ -13,7 +13,7 @@ class SpecModel(BaseModel):
 def refuse(code: str, message: str) -> PydanticCustomError:
     """An error for a validator to raise; the API turns ``code`` and ``message`` into a problem's field error."""
     # PydanticCustomError formats its template, so braces of the user's own input must not reach it as one.
-    return PydanticCustomError(code, "{text}", {"text": message})  # type: ignore[arg-type]
+    return PydanticCustomError(code, "{text}", {"text": message})
 
 
 def _storable(text: str) -> str:

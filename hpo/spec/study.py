@@ -26,7 +26,9 @@ class TrainerSpec(SpecModel):
 
 
 class Retry(SpecModel):
-    max_attempts: Annotated[StrictInt, Field(ge=1, le=100)] = 3
+    """A trial fails for good once this many of its attempts were lost to dead workers or memory; user errors at once."""
+
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=100)] = 5
 
 
 class Checkpoints(SpecModel):

@@ -1,0 +1,27 @@
+"""The facts of a study's append-only log. A change and its event share one transaction."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class EventType(StrEnum):
+    STUDY_UPDATED = "study-updated"
+    TRIAL_CREATED = "trial-created"  # params, cursor
+    TRIAL_STARTED = "trial-started"  # worker, attempt
+    TRIAL_REPORTED = "trial-reported"  # step, loss; at a rung also bracket, rung, decision, target
+    TRIAL_PAUSED = "trial-paused"  # the same, with decision "pause"
+    TRIAL_PROMOTED = "trial-promoted"  # bracket, rung, target
+    TRIAL_REQUEUED = "trial-requeued"  # end_class
+    TRIAL_FINISHED = "trial-finished"  # state, end_class; the report's fields where a report ended it
+    REPLAY_MISMATCH = "replay-mismatch"  # a step came again with another value; the first stands
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``seq`` numbers the events of one study without a gap; ``trial`` is the trial's number."""
+
+    seq: int
+    type: EventType
+    trial: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,66 @@
+"""What a worker says of a trial, and what it is answered."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Metrics of one step; not all need be finite."""
+
+    step: int
+    metrics: Mapping[str, float]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCheckpoint:
+    step: int
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One or more steps in rising order; the last is the one that asks for an answer."""
+
+    lease: UUID
+    steps: tuple[StepResult, ...]
+    checkpoints: tuple[SavedCheckpoint, ...] = ()
+    corrupt: tuple[UUID, ...] = ()
+    setup_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def last(self) -> StepResult:
+        return self.steps[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``decision`` is one of continue, pause, stop, complete; after all but continue the lease has ended."""
+
+    decision: str
+    target_step: int | None = None
+    lease_expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a worker says that a trial failed. ``type`` is an EndClass where it knows one."""
+
+    type: str
+    message: str = ""
+    traceback: str = ""
+    retryable: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {"type": self.type, "message": self.message, "traceback": self.traceback}
+
+
+def is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,175 @@
+"""Moving a study on: promote what can be, make room for new trials, close what has ended.
+
+Transactions are short and none is open while a sampler thinks: ``look`` says how many trials are wanted and as of
+which event, the sampler is asked outside, ``add_trials`` stores the answer if the study has not moved on meanwhile.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from hpo.domain.errors import NotFound
+from hpo.domain.events import EventType
+from hpo.domain.history import Params
+from hpo.domain.study import StudyState
+from hpo.domain.trial import TrialState
+from hpo.lifecycle.definitions import Definition, Definitions
+from hpo.lifecycle.promotion import begin_stopping, promote
+from hpo.schedulers.base import Finished, NewTrial, Promote, StudyView, Work
+from hpo.storage.change import StudyChange
+from hpo.storage.rungs import SqlRungLog
+
+BATCH = 500  # trials closed in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """New trials are wanted: ``count`` of them from number ``first``, sampled from the history up to ``cursor``."""
+
+    definition: Definition
+    first: int
+    count: int
+    cursor: int
+    target: int
+    bracket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something was done; look again. ``queue`` has new work if it is named."""
+
+    queue: str | None = None
+
+
+def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float) -> Room | Progress | None:
+    """Do the next thing that the study needs and a transaction can; None if nothing is to be done now.
+
+    Workers seen within ``live_s`` seconds count as alive: trials are made for the idle ones and, ahead of need, for half of
+    the busy ones.
+    """
+    row = _lock(tx, study)
+    if row.state in (StudyState.STOPPING, StudyState.CANCELLED, StudyState.FAILED):
+        return _settle(tx, row)
+    if row.state != StudyState.RUNNING:
+        return None
+    definition = definitions.get(tx, study)
+    rungs = SqlRungLog(tx, study)
+    view = StudyView(row.next_number, row.max_trials, row.queued, row.running, row.complete)
+    work: Work = definition.engine.next_work(rungs, view)
+    change = StudyChange(study, row.last_seq)
+    rungs.flush(change.batch)
+    if isinstance(work, Promote):
+        return Progress(row.queue) if promote(tx, change, rungs, work) else None
+    change.run(tx)
+    if isinstance(work, Finished):
+        begin_stopping(tx, study, row.last_seq, work.reason)
+        return Progress()
+    if _out_of_budget(tx, row, work):
+        begin_stopping(tx, study, row.last_seq, "max_epochs")
+        return Progress()
+    if isinstance(work, NewTrial) and (count := _wanted(tx, row, live_s)) > 0:
+        return Room(definition, row.next_number, count, row.last_seq, work.target, work.bracket)
+    return None
+
+
+def _lock(tx: Connection, study: UUID) -> Row[Any]:
+    row = tx.exec_driver_sql(
+        "SELECT id, project_id, state, state_reason, queue, max_trials, max_running, budget, spent, reserved,"
+        " next_number, last_seq, queued, running, paused, complete FROM study WHERE id = %(id)s FOR NO KEY UPDATE",
+        {"id": study},
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no study {study}")
+    return row
+
+
+def _wanted(tx: Connection, row: Row[Any], live_s: float) -> int:
+    """How many trials to add so that no device waits for a sampler and no sampler runs far ahead of the results."""
+    slots = tx.exec_driver_sql(
+        "SELECT count(*) FROM worker WHERE project_id = %(project)s AND queue = %(queue)s AND NOT drain"
+        " AND seen_at > clock_timestamp() - make_interval(secs => %(live)s)",
+        {"project": row.project_id, "queue": row.queue, "live": live_s},
+    ).scalar_one()
+    wanted = max(1, slots - row.running) + row.running // 2
+    ahead = row.max_running - row.running + max(1, row.max_running // 2)
+    count = min(wanted, ahead, row.max_trials - row.next_number + row.queued) - row.queued
+    return int(min(count, row.max_trials - row.next_number))
+
+
+def _out_of_budget(tx: Connection, row: Row[Any], work: Work) -> bool:
+    """Nothing runs, and neither a queued trial nor a new one fits into the epochs that are left."""
+    if row.budget is None or row.running:
+        return False
+    left = row.budget - row.spent - row.reserved
+    if row.queued:
+        need = tx.exec_driver_sql(
+            "SELECT min(target_step - last_step) FROM trial WHERE study_id = %(id)s AND state = 'queued'", {"id": row.id}
+        ).scalar_one()
+        return bool(need > left)
+    return isinstance(work, NewTrial) and work.target > left
+
+
+def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]) -> str | None:
+    """Queue the sampled trials; returns the worker queue to ring, None if the study has moved on and they are void."""
+    row = _lock(tx, study)
+    if row.state != StudyState.RUNNING or row.next_number != room.first:
+        return None
+    change = StudyChange(study, row.last_seq)
+    for number, values in enumerate(params, start=room.first):
+        stored = json.dumps(dict(values), allow_nan=False)
+        change.batch.add(
+            "INSERT INTO trial (project_id, study_id, number, params, cursor, bracket, target_step) VALUES"
+            " (%(project)s, %(study)s, %(number)s, %(params)s, %(cursor)s, %(bracket)s, %(target)s)",
+            project=row.project_id,
+            study=study,
+            number=number,
+            params=stored,
+            cursor=room.cursor,
+            bracket=room.bracket,
+            target=room.target,
+        )
+        change.event(EventType.TRIAL_CREATED, number, {"params": dict(values), "cursor": room.cursor})
+    change.counts.update(queued=len(params), next_number=len(params))
+    change.flush_study()
+    change.run(tx)
+    return str(row.queue)
+
+
+_CLOSE = """
+UPDATE trial SET state = CASE WHEN %(keep)s AND last_step > 0 THEN 'pruned' ELSE 'cancelled' END,
+  finished_at = clock_timestamp(), updated_at = clock_timestamp()
+WHERE id IN (SELECT id FROM trial WHERE study_id = %(study)s AND state = %(state)s
+             ORDER BY number LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING number, state"""
+
+
+def _settle(tx: Connection, row: Row[Any]) -> Progress | None:
+    """End queued and paused trials of a study that is ending, a batch at a time; then the study itself."""
+    change = StudyChange(row.id, row.last_seq)
+    stopping = row.state == StudyState.STOPPING
+    for state in (TrialState.QUEUED, TrialState.PAUSED):
+        if getattr(row, state.value) == 0:
+            continue
+        closed = tx.exec_driver_sql(
+            _CLOSE, {"study": row.id, "state": state.value, "keep": stopping, "limit": BATCH}
+        ).all()
+        for number, ended in sorted(closed):
+            change.event(EventType.TRIAL_FINISHED, number, {"state": ended, "end_class": ended})
+            change.move(state, TrialState(ended))
+        change.flush_study()
+        change.run(tx)
+        return Progress() if closed else None  # all are held by others just now: the sweep comes back
+    if row.running or not stopping:
+        return None
+    final = StudyState.FAILED if row.state_reason == "max_failed" else StudyState.FINISHED
+    change.batch.add("UPDATE rung_entry SET waiting = false WHERE study_id = %(id)s AND waiting", id=row.id)
+    change.batch.add("UPDATE rung SET waiting = 0 WHERE study_id = %(id)s", id=row.id)
+    change.event(EventType.STUDY_UPDATED, None, {"state": final.value, "reason": row.state_reason})
+    change.batch.add("UPDATE study SET finished_at = clock_timestamp() WHERE id = %(id)s", id=row.id)
+    change.bump(state=final.value)
+    change.run(tx)
+    return None

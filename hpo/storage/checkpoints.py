@@ -1,0 +1,57 @@
+"""Rows of the checkpoints; the bytes are in the store (``hpo/checkpoints``)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, text, update
+
+from hpo.storage.tables import CheckpointRow
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    id: UUID
+    lease: UUID
+    attempt: int
+    step: int
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+
+
+def newest(tx: Connection, trial: int, limit: int = 5) -> Sequence[StoredCheckpoint]:
+    """Valid checkpoints of a trial, newest first."""
+    c = CheckpointRow
+    rows = tx.execute(
+        select(c.id, c.lease_id, c.attempt, c.step, c.sha256, c.size_bytes, c.created_at)
+        .where(c.trial_id == trial, c.state == "ok")
+        .order_by(c.step.desc(), c.created_at.desc())
+        .limit(limit)
+    )
+    return [StoredCheckpoint(*row) for row in rows]
+
+
+# Kept: the newest two and the best of every trial. A running trial's are left alone: its worker may be about to read one.
+_COLLECTABLE = text("""
+SELECT c.id, t.study_id, t.number, c.lease_id, c.step FROM (
+  SELECT c.*, row_number() OVER (PARTITION BY c.trial_id ORDER BY c.step DESC, c.created_at DESC) AS age,
+    row_number() OVER (PARTITION BY c.trial_id ORDER BY r.loss NULLS LAST, c.step DESC) AS merit
+  FROM checkpoint c LEFT JOIN report r ON r.trial_id = c.trial_id AND r.step = c.step
+  WHERE c.state = 'ok' AND c.trial_id IN (
+    SELECT trial_id FROM checkpoint WHERE state = 'ok' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
+    GROUP BY trial_id HAVING count(*) > 2 LIMIT 500)) c
+JOIN trial t ON t.id = c.trial_id
+WHERE c.age > 2 AND c.merit > 1 AND t.state <> 'running'
+  AND c.created_at < clock_timestamp() - make_interval(secs => :age_s) LIMIT :limit""")
+
+
+def collectable(tx: Connection, *, age_s: float, limit: int = 500) -> Sequence[Row[Any]]:
+    """Checkpoints that nobody will resume from: neither among the newest two nor the best of their trial, and old."""
+    return tx.execute(_COLLECTABLE, {"age_s": age_s, "limit": limit}).all()
+
+
+def mark_deleted(tx: Connection, ids: Sequence[UUID]) -> None:
+    tx.execute(update(CheckpointRow).where(CheckpointRow.id.in_(ids)).values(state="deleted"))

@@ -1,0 +1,134 @@
+"""Leases: claim, renew, and taking back what a dead worker held (RELIABILITY.md 3.3).
+
+Time is the database's clock, never a worker's. Row locks are taken trial first, then study.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+from hpo.domain.trial import StopRequest
+
+_CLAIMED = """
+    t.id, t.study_id, t.number, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step, t.target_step,
+    s.queued AS study_queued, s.running AS study_running"""
+
+# One statement: the best claimable trial of each claimable study in the order of the studies, the first that is free.
+_CLAIM = f"""
+WITH cand AS MATERIALIZED (
+  SELECT t.id, t.study_id, t.target_step - t.last_step AS need
+  FROM (SELECT id, budget, spent, reserved FROM study
+        WHERE project_id = %(project)s AND (%(queue)s IS NULL OR queue = %(queue)s)
+          AND (%(study)s IS NULL OR id = %(study)s) AND state = 'running' AND running < max_running AND queued > 0
+        ORDER BY priority DESC, running, id) s
+  CROSS JOIN LATERAL (
+    SELECT q.id, q.study_id, q.target_step, q.last_step FROM trial q
+    WHERE q.study_id = s.id AND q.state = 'queued' AND q.not_before <= clock_timestamp()
+      AND (s.budget IS NULL OR s.spent + s.reserved + (q.target_step - q.last_step) <= s.budget)
+    ORDER BY q.promoted DESC, q.queued_at, q.id LIMIT 1 FOR NO KEY UPDATE OF q SKIP LOCKED) t
+  LIMIT 1),
+slot AS (
+  UPDATE study s SET running = s.running + 1, queued = s.queued - 1, reserved = s.reserved + cand.need,
+    last_seq = s.last_seq + 1, updated_at = clock_timestamp()
+  FROM cand WHERE s.id = cand.study_id AND s.state = 'running' AND s.running < s.max_running
+    AND (s.budget IS NULL OR s.spent + s.reserved + cand.need <= s.budget)
+  RETURNING s.id, s.last_seq, s.queued, s.running),
+taken AS (
+  UPDATE trial t SET state = 'running', attempt = t.attempt + 1, lease_id = gen_random_uuid(), claim_id = %(claim)s,
+    worker = %(worker)s, lease_ttl_s = %(ttl)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
+    promoted = false, stop_requested = NULL, updated_at = clock_timestamp()
+  FROM cand, slot WHERE t.id = cand.id AND slot.id = t.study_id RETURNING t.*),
+begun AS (
+  INSERT INTO attempt (trial_id, attempt, lease_id, worker, start_step)
+  SELECT id, attempt, lease_id, worker, last_step FROM taken),
+told AS (
+  INSERT INTO event (study_id, seq, type, number, data)
+  SELECT taken.study_id, slot.last_seq, 'trial-started', taken.number,
+    jsonb_build_object('worker', taken.worker, 'attempt', taken.attempt, 'from', taken.last_step)
+  FROM taken, slot)
+SELECT {_CLAIMED} FROM taken t, slot s"""
+
+_CLAIMED_BEFORE = f"""
+SELECT {_CLAIMED} FROM trial t JOIN study s ON s.id = t.study_id
+WHERE t.claim_id = %(claim)s AND t.state = 'running' AND t.project_id = %(project)s"""
+
+
+def claim(
+    tx: Connection, project: UUID, claim_id: UUID, *, worker: str, queue: str | None, study: UUID | None, ttl_s: float
+) -> Row[Any] | None:
+    """Lease one queued trial of a queue (or of one study), by study priority, fewest running, promotions, then age.
+
+    None if nothing can be claimed. A ``claim_id`` that was answered before gives the same trial while it is leased.
+    """
+    params = {"project": project, "claim": claim_id, "worker": worker, "queue": queue, "study": study, "ttl": ttl_s}
+    return tx.exec_driver_sql(_CLAIM, params).one_or_none()
+
+
+def claimed_before(tx: Connection, project: UUID, claim_id: UUID) -> Row[Any] | None:
+    """The trial that this claim took, while it is still leased by it."""
+    return tx.exec_driver_sql(_CLAIMED_BEFORE, {"claim": claim_id, "project": project}).one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    expires_at: datetime
+    stop: StopRequest | None
+
+
+# The study's own state is the command to all its trials (docs/adr/0008): no row of a running trial is written for it.
+_RENEW = """
+UPDATE trial t SET lease_expires_at = clock_timestamp() + make_interval(secs => t.lease_ttl_s)
+FROM study s WHERE s.id = t.study_id AND t.study_id = %(study)s AND t.number = %(number)s AND t.lease_id = %(lease)s
+  AND t.project_id = %(project)s
+RETURNING t.lease_expires_at,
+  CASE WHEN s.state IN ('cancelled', 'failed') THEN 'cancel' WHEN s.state = 'paused' THEN 'pause'
+       WHEN s.state = 'stopping' AND s.state_reason <> 'user' THEN 'stop' ELSE t.stop_requested END AS stop"""
+
+
+def renew(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Renewed | None:
+    """Extend the lease; None if the caller no longer holds it. An expired lease that nobody reaped may be renewed."""
+    params = {"project": project, "study": study, "number": number, "lease": lease}
+    row = tx.exec_driver_sql(_RENEW, params).one_or_none()
+    return None if row is None else Renewed(row.lease_expires_at, StopRequest(row.stop) if row.stop else None)
+
+
+_LOCK = """
+SELECT t.id, t.number, t.bracket, t.rung, t.last_step, t.target_step, t.attempt, t.stop_requested, t.infra_failures,
+  t.oom_failures, t.no_progress_attempts, t.lease_id, s.state, s.state_reason, s.budget, s.spent, s.reserved,
+  s.max_trials, s.max_failed, s.next_number, s.queued, s.running, s.complete, s.failed, s.last_seq, s.queue,
+  (SELECT extract(epoch FROM clock_timestamp() - a.started_at)::float8 FROM attempt a
+   WHERE a.trial_id = t.id AND a.attempt = t.attempt) AS held_s
+FROM trial t JOIN study s ON s.id = t.study_id
+WHERE t.study_id = %(study)s AND t.number = %(number)s AND t.lease_id = %(lease)s AND t.project_id = %(project)s
+FOR NO KEY UPDATE OF t, s"""
+
+
+def lock(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Row[Any] | None:
+    """Lock the leased trial, then its study; None if the lease is not the trial's."""
+    params = {"project": project, "study": study, "number": number, "lease": lease}
+    return tx.exec_driver_sql(_LOCK, params).one_or_none()
+
+
+# The grace: after a restart of Postgres nobody could renew, so no lease is dead before one whole ttl has passed.
+_EXPIRED = """
+SELECT t.project_id, t.study_id, t.number, t.lease_id FROM trial t
+WHERE t.state = 'running' AND t.lease_expires_at < clock_timestamp()
+  AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => t.lease_ttl_s)
+ORDER BY t.lease_expires_at LIMIT %(limit)s"""
+
+
+def expired(tx: Connection, limit: int = 100) -> Sequence[Row[Any]]:
+    """Leases that have run out, oldest first. Each is taken back in a transaction of its own."""
+    return tx.exec_driver_sql(_EXPIRED, {"limit": limit}).all()
+
+
+_STILL_EXPIRED = "SELECT lease_expires_at < clock_timestamp() FROM trial WHERE lease_id = %(lease)s"
+
+
+def still_expired(tx: Connection, lease: UUID) -> bool:
+    """Whether a locked lease is dead after all: its worker may have renewed it while the reaper waited."""
+    return bool(tx.exec_driver_sql(_STILL_EXPIRED, {"lease": lease}).scalar_one_or_none())

@@ -1,0 +1,32 @@
+"""Reading back what was reported."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row
+
+
+def find_answer(tx: Connection, project: UUID, study: UUID, number: int, step: int, lease: UUID) -> Row[Any] | None:
+    """The stored answer to a report whose reply may have been lost with the end of its lease."""
+    return tx.exec_driver_sql(
+        "SELECT r.decision, r.target FROM report r JOIN trial t ON t.id = r.trial_id WHERE t.study_id = %(study)s"
+        " AND t.number = %(number)s AND t.project_id = %(project)s AND r.step = %(step)s AND r.lease_id = %(lease)s",
+        {"study": study, "number": number, "project": project, "step": step, "lease": lease},
+    ).one_or_none()
+
+
+def exists(tx: Connection, project: UUID, study: UUID, number: int) -> bool:
+    found = tx.exec_driver_sql(
+        "SELECT 1 FROM trial WHERE study_id = %(study)s AND number = %(number)s AND project_id = %(project)s",
+        {"study": study, "number": number, "project": project},
+    )
+    return found.scalar_one_or_none() is not None
+
+
+def loss_at(tx: Connection, trial: int, step: int) -> float | None:
+    """The accepted loss of a step; None if it was not accepted or is not finite."""
+    found = tx.exec_driver_sql(
+        "SELECT loss FROM report WHERE trial_id = %(trial)s AND step = %(step)s", {"trial": trial, "step": step}
+    )
+    loss: float | None = found.scalar_one_or_none()
+    return loss

@@ -1,0 +1,147 @@
+"""The rung log in Postgres: counts and order statistics of a study's rungs, under the study's row lock.
+
+No question reads a whole rung. Each rung keeps its count and a finger: the key of its ``finger_rank``-th best entry.
+An arrival below the finger raises the rank by one; asking for the k-th best walks the index from there (docs/adr/0007).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from hpo.schedulers.base import Key, RungEntry
+from hpo.storage.batch import Batch
+
+_LOAD = """
+SELECT r.bracket, r.rung, r.entries, r.finger_rank, r.finger_loss, r.finger_seq, w.number, w.loss, w.seq
+FROM rung r LEFT JOIN LATERAL (
+  SELECT e.number, e.loss, e.seq FROM rung_entry e
+  WHERE e.study_id = r.study_id AND e.bracket = r.bracket AND e.rung = r.rung AND e.waiting
+  ORDER BY e.loss, e.seq LIMIT 1) w ON r.waiting > 0
+WHERE r.study_id = %(study)s"""
+
+_AT = "study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"
+_FROM_BEST = f"SELECT loss, seq FROM rung_entry WHERE {_AT} ORDER BY loss, seq OFFSET %(skip)s LIMIT 1"
+_UP = f"""SELECT loss, seq FROM rung_entry WHERE {_AT} AND (loss, seq) > (%(loss)s, %(seq)s)
+ORDER BY loss, seq OFFSET %(skip)s LIMIT 1"""
+_DOWN = f"""SELECT loss, seq FROM rung_entry WHERE {_AT} AND (loss, seq) < (%(loss)s, %(seq)s)
+ORDER BY loss DESC, seq DESC OFFSET %(skip)s LIMIT 1"""
+
+
+@dataclass(slots=True)
+class _Rung:
+    entries: int
+    rank: int
+    key: Key | None
+    best_waiting: RungEntry | None
+    moved: bool = False
+
+
+class SqlRungLog:
+    """A RungLog over the tables. Loaded once, then kept in step with what this transaction writes."""
+
+    def __init__(self, tx: Connection, study: UUID) -> None:
+        self._tx = tx
+        self._study = study
+        self._rungs: dict[tuple[int, int], _Rung] = {}
+        for row in tx.exec_driver_sql(_LOAD, {"study": study}):
+            waiting = None
+            if row.number is not None:
+                waiting = RungEntry(trial=row.number, bracket=row.bracket, rung=row.rung, loss=row.loss, seq=row.seq)
+            finger = Key(row.finger_loss, row.finger_seq) if row.finger_rank else None
+            self._rungs[row.bracket, row.rung] = _Rung(row.entries, row.finger_rank, finger, waiting)
+
+    def count(self, bracket: int, rung: int) -> int:
+        return self._rungs[bracket, rung].entries
+
+    def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
+        return self._rungs[bracket, rung].best_waiting
+
+    def kth(self, bracket: int, rung: int, k: int) -> Key | None:
+        state = self._rungs[bracket, rung]
+        if not 1 <= k <= state.entries:
+            return None
+        if k != state.rank:
+            at: dict[str, Any] = {"study": self._study, "bracket": bracket, "rung": rung}
+            if state.key is None:
+                query, at["skip"] = _FROM_BEST, k - 1
+            else:
+                query, at["skip"] = (_UP, k - state.rank - 1) if k > state.rank else (_DOWN, state.rank - k - 1)
+                at["loss"], at["seq"] = state.key
+            row = self._tx.exec_driver_sql(query, at).one()
+            state.rank, state.key, state.moved = k, Key(row.loss, row.seq), True
+        return state.key
+
+    def add(self, batch: Batch, entry: RungEntry, decision: str, *, waiting: bool) -> None:
+        """Write an arrival with its decision. Run the batch before asking for ``kth`` again."""
+        state = self._rungs[entry.bracket, entry.rung]
+        state.entries += 1
+        if state.key is not None and entry.key < state.key:
+            state.rank, state.moved = state.rank + 1, True
+        if waiting and (state.best_waiting is None or entry.key < state.best_waiting.key):
+            state.best_waiting = entry
+        batch.add(
+            "INSERT INTO rung_entry (study_id, bracket, rung, number, loss, seq, decision, waiting) VALUES"
+            " (%(study)s, %(bracket)s, %(rung)s, %(number)s, %(loss)s, %(seq)s, %(decision)s, %(waiting)s)",
+            study=self._study,
+            bracket=entry.bracket,
+            rung=entry.rung,
+            number=entry.trial,
+            loss=entry.loss,
+            seq=entry.seq,
+            decision=decision,
+            waiting=waiting,
+        )
+        key = state.key
+        batch.add(
+            f"UPDATE rung SET entries = entries + 1, waiting = waiting + %(waiting)s, promoted = promoted + %(up)s,"
+            f" finger_rank = %(rank)s, finger_loss = %(f_loss)s, finger_seq = %(f_seq)s WHERE {_AT}",
+            study=self._study,
+            bracket=entry.bracket,
+            rung=entry.rung,
+            waiting=int(waiting),
+            up=int(decision == "continue"),
+            rank=state.rank,
+            f_loss=key.loss if key else None,
+            f_seq=key.seq if key else None,
+        )
+        state.moved = False
+
+    def promote(self, batch: Batch, entry_rung: tuple[int, int], number: int) -> None:
+        """Take a waiting trial out of its rung, upwards."""
+        bracket, rung = entry_rung
+        at = {"study": self._study, "bracket": bracket, "rung": rung}
+        batch.add(f"UPDATE rung_entry SET waiting = false WHERE {_AT} AND number = %(number)s", number=number, **at)
+        batch.add(f"UPDATE rung SET waiting = waiting - 1, promoted = promoted + 1 WHERE {_AT}", **at)
+
+    def flush(self, batch: Batch) -> None:
+        """Keep the fingers where the questions left them, so that the next decision starts there."""
+        for (bracket, rung), state in self._rungs.items():
+            if state.moved:
+                assert state.key is not None
+                batch.add(
+                    f"UPDATE rung SET finger_rank = %(rank)s, finger_loss = %(loss)s, finger_seq = %(f_seq)s WHERE {_AT}",
+                    study=self._study,
+                    bracket=bracket,
+                    rung=rung,
+                    rank=state.rank,
+                    loss=state.key.loss,
+                    f_seq=state.key.seq,
+                )
+                state.moved = False
+
+
+def create(batch: Batch, study: UUID, levels: tuple[int, ...], bracket: int = 0) -> None:
+    """One row per rung, the last being the full resource."""
+    for rung, resource in enumerate(levels):
+        batch.add(
+            "INSERT INTO rung (study_id, bracket, rung, resource)"
+            " VALUES (%(study)s, %(bracket)s, %(rung)s, %(resource)s)",
+            study=study,
+            bracket=bracket,
+            rung=rung,
+            resource=resource,
+        )
+
+

@@ -1,0 +1,98 @@
+"""Studies as they are read: by name or id, in pages, with their best trials and rungs."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, tuple_
+
+from hpo.domain.errors import NotFound
+from hpo.storage.tables import StudyRow, TrialRow
+
+_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
+
+
+def resolve(tx: Connection, project: UUID, ref: str) -> UUID:
+    """The id of a study given by id or by name. Raises NotFound, also for another project's study."""
+    s = StudyRow
+    mine = (s.id == UUID(ref)) if _UUID.match(ref) else (s.name == ref)
+    found = tx.execute(select(s.id).where(s.project_id == project, mine)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"there is no study {ref!r}")
+    return found
+
+
+def get(tx: Connection, project: UUID, ref: str) -> Row[Any]:
+    """The whole row of a study given by id or name. Raises NotFound."""
+    study = resolve(tx, project, ref)
+    return tx.execute(select(StudyRow.__table__).where(StudyRow.id == study)).one()
+
+
+def page(
+    tx: Connection,
+    project: UUID,
+    *,
+    states: Sequence[str],
+    labels: dict[str, str],
+    descending: bool,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Studies by the time of their last change, ``limit`` of them past the key ``after``."""
+    s = StudyRow
+    query = select(s.__table__).where(s.project_id == project)
+    if states:
+        query = query.where(s.state.in_(states))
+    if labels:
+        query = query.where(s.spec["labels"].contains(labels))
+    key = tuple_(s.updated_at, s.id)
+    if after is not None:
+        query = query.where(key < after if descending else key > after)
+    order = (s.updated_at.desc(), s.id.desc()) if descending else (s.updated_at, s.id)
+    return tx.execute(query.order_by(*order).limit(limit)).all()
+
+
+def best(tx: Connection, study: UUID, limit: int = 1) -> Sequence[Row[Any]]:
+    """Trials with the lowest loss at their newest step, best first; failed and cancelled ones do not count."""
+    t = TrialRow
+    return tx.execute(
+        select(t.id, t.number, t.loss, t.params, t.state, t.last_step)
+        .where(t.study_id == study, t.loss.is_not(None), t.state.not_in(["failed", "cancelled"]))
+        .order_by(t.loss, t.number)
+        .limit(limit)
+    ).all()
+
+
+def newest_metrics(tx: Connection, trials: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Metrics of the newest accepted step, by internal trial id."""
+    if not trials:
+        return {}
+    rows = tx.exec_driver_sql(
+        "SELECT t.id, r.metrics FROM trial t JOIN report r ON r.trial_id = t.id AND r.step = t.last_step"
+        " WHERE t.id = ANY(%(ids)s)",
+        {"ids": list(trials)},
+    )
+    return {row.id: row.metrics for row in rows}
+
+
+def rung_table(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
+    """The rungs with their kept counts, and how many trials are on their way to each."""
+    return tx.exec_driver_sql(
+        "SELECT r.bracket, r.rung, r.resource, r.entries, r.waiting, r.promoted, (SELECT count(*) FROM trial t"
+        " WHERE t.study_id = r.study_id AND t.state = 'running' AND t.bracket = r.bracket"
+        " AND t.target_step = r.resource) AS running FROM rung r WHERE r.study_id = %(study)s"
+        " ORDER BY r.bracket, r.rung",
+        {"study": study},
+    ).all()
+
+
+def live_workers(tx: Connection, project: UUID, queue: str, live_s: float) -> int:
+    """Workers of a queue that were seen within ``live_s`` seconds."""
+    count: int = tx.exec_driver_sql(
+        "SELECT count(*) FROM worker WHERE project_id = %(project)s AND queue = %(queue)s"
+        " AND seen_at > clock_timestamp() - make_interval(secs => %(live)s)",
+        {"project": project, "queue": queue, "live": live_s},
+    ).scalar_one()
+    return count

@@ -1,0 +1,82 @@
+"""Trials and what belongs to them, as they are read."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, func, literal, select, tuple_
+
+from hpo.domain.errors import NotFound
+from hpo.storage.tables import AttemptRow, CheckpointRow, EventRow, ReportRow, RungEntryRow, TrialRow
+
+Order = Literal["number", "-number", "loss", "-loss"]
+NO_LOSS = float("inf")  # a trial without a value sorts after all that have one
+
+
+def page(
+    tx: Connection,
+    study: UUID,
+    *,
+    states: Sequence[str],
+    rung: int | None,
+    order: Order,
+    after: tuple[Any, ...] | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Trials of a study past the key ``after``: (number,) or (loss, number) as ``order`` says."""
+    t = TrialRow
+    query = select(t.__table__).where(t.study_id == study)
+    if states:
+        query = query.where(t.state.in_(states))
+    if rung is not None:
+        query = query.where(t.rung == rung)
+    if order in ("number", "-number"):
+        if after is not None:
+            query = query.where(t.number > after[0] if order == "number" else t.number < after[0])
+        return tx.execute(query.order_by(t.number if order == "number" else t.number.desc()).limit(limit)).all()
+    worst = literal(NO_LOSS)
+    loss = func.coalesce(t.loss if order == "loss" else -t.loss, worst)
+    if after is not None:
+        query = query.where(tuple_(loss, t.number) > after)
+    return tx.execute(query.order_by(loss, t.number).limit(limit)).all()
+
+
+def get(tx: Connection, study: UUID, number: int) -> Row[Any]:
+    """One trial of a study. Raises NotFound."""
+    t = TrialRow
+    row = tx.execute(select(t.__table__).where(t.study_id == study, t.number == number)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no trial {number} in study {study}")
+    return row
+
+
+def metrics(tx: Connection, trial: int, *, after_step: int, limit: int) -> Sequence[Row[Any]]:
+    r = ReportRow
+    query = select(r.step, r.attempt, r.metrics, r.seconds, r.at).where(r.trial_id == trial, r.step > after_step)
+    return tx.execute(query.order_by(r.step).limit(limit)).all()
+
+
+def decisions(tx: Connection, study: UUID, number: int) -> Sequence[Row[Any]]:
+    e = RungEntryRow
+    query = select(e.seq, e.bracket, e.rung, e.loss, e.decision, e.at).where(e.study_id == study, e.number == number)
+    return tx.execute(query.order_by(e.seq)).all()
+
+
+def attempts(tx: Connection, trial: int) -> Sequence[Row[Any]]:
+    return tx.execute(
+        select(AttemptRow.__table__).where(AttemptRow.trial_id == trial).order_by(AttemptRow.attempt)
+    ).all()
+
+
+def artifacts(tx: Connection, trial: int) -> Sequence[Row[Any]]:
+    """Checkpoints of a trial that are in the store, newest first."""
+    c = CheckpointRow
+    query = select(c.__table__).where(c.trial_id == trial, c.state == "ok")
+    return tx.execute(query.order_by(c.step.desc(), c.created_at.desc())).all()
+
+
+def events(tx: Connection, study: UUID, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """The study's log past ``after``, in order."""
+    e = EventRow
+    query = select(e.seq, e.type, e.number, e.data, e.at).where(e.study_id == study, e.seq > after)
+    return tx.execute(query.order_by(e.seq).limit(limit)).all()
