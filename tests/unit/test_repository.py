@@ -83,6 +83,7 @@ def test_the_gpu_worker_starts_on_request_and_reserves_the_devices() -> None:
     assert gpu["profiles"] == ["gpu"]
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
+    assert len(device["device_ids"]) == 1  # a worker trains on one device
     assert [name for name in SERVICES if "profiles" in SERVICES[name]] == ["worker-gpu"]
 
 
