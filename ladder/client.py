@@ -1,0 +1,36 @@
+"""The typed client of the API: ``with Client() as client: client.studies.get("digits").best``."""
+
+from types import TracebackType
+from typing import Self
+
+from ladder.home import connection
+from ladder.http import Http
+from ladder.leases import Leases, Workers
+from ladder.studies import Studies
+
+
+class Client:
+    """A connection to one Ladder API.
+
+    ``url`` and ``token`` default to ``LADDER_URL`` and ``LADDER_TOKEN``, then to the local stack of ``ladder up``.
+    A request that gets no answer, or 429, 502, 503 or 504, is sent again up to ``retries`` times with growing waits.
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout_s: float = 10.0, retries: int = 3
+    ) -> None:
+        self.url, token = connection(url, token)
+        self.http = Http(self.url, token, timeout_s=timeout_s, retries=retries)
+        self.studies = Studies(self.http)
+        self.leases = Leases(self.http)
+        self.workers = Workers(self.http)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

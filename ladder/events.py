@@ -1,0 +1,84 @@
+"""A study's event stream over server-sent events: it resumes by itself and ends with the study."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from api.schemas.studies import StudyRead
+from api.schemas.trials import EventRead
+from hpo.domain.study import STUDY_ENDED
+from ladder.errors import Unreachable
+from ladder.http import Http, error_of
+
+SILENCE_S = 60.0  # the server sends a comment far more often; a longer silence is a dead connection
+PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One server-sent event as it came over the wire."""
+
+    event: str
+    id: str
+    data: str
+
+
+def parse(lines: Iterable[str]) -> Iterator[Message]:
+    """Split the lines of a text/event-stream into messages; comments and empty messages are dropped."""
+    event, id_, data = "message", "", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield Message(event, id_, "\n".join(data))
+            event, data = "message", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            event = value
+        elif field == "id":
+            id_ = value
+        elif field == "data":
+            data.append(value)
+
+
+def follow(http: Http, path: str, *, after: int | None, retries: int) -> Iterator[EventRead]:
+    """Events of the study at ``path`` after sequence number ``after``, as they happen, until the study has ended.
+
+    A broken stream is taken up where it broke. Raises Unreachable after ``retries`` breaks in a row without an event.
+    """
+    cursor, failures = after, 0
+    while True:
+        # Asked before the stream is read: what happened before this answer is in the log that the stream sends.
+        ended = StudyRead.model_validate_json(http.request("GET", path).content).state in STUDY_ENDED
+        try:
+            for message in _stream(http, f"{path}/events", cursor):
+                failures = 0
+                if message.event == "reset":  # the server no longer holds what comes after the cursor
+                    cursor = None
+                    break
+                event = EventRead.model_validate_json(message.data)
+                cursor = event.seq
+                yield event
+            else:
+                if ended:
+                    return
+        except httpx.TransportError as error:
+            failures += 1
+            if failures > retries:
+                raise Unreachable(
+                    f"the event stream of {http.url} broke: {error}", status=0, code="unreachable"
+                ) from error
+        time.sleep(PAUSE_S)
+
+
+def _stream(http: Http, path: str, cursor: int | None) -> Iterator[Message]:
+    headers = {"Accept": "text/event-stream", **({} if cursor is None else {"Last-Event-ID": str(cursor)})}
+    timeout = httpx.Timeout(http.inner.timeout, read=SILENCE_S)
+    with http.inner.stream("GET", path, headers=headers, timeout=timeout) as response:
+        if not response.is_success:
+            response.read()
+            raise error_of(response)
+        yield from parse(response.iter_lines())

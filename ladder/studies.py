@@ -1,0 +1,182 @@
+"""Studies over HTTP: ``client.studies`` with one method per route, and the study object that users hold."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from pydantic import BaseModel
+
+from api.schemas.studies import (
+    BestList,
+    BestTrial,
+    DryRun,
+    RungList,
+    RungRead,
+    StudyCreate,
+    StudyPage,
+    StudyPatch,
+    StudyRead,
+    StudyVerb,
+)
+from api.schemas.trials import (
+    ArtifactList,
+    ArtifactRead,
+    AttemptList,
+    AttemptRead,
+    DecisionList,
+    DecisionRead,
+    EventRead,
+    MetricPage,
+    MetricRead,
+    TrialPage,
+    TrialRead,
+)
+from ladder.errors import ApiError
+from ladder.events import follow
+from ladder.http import API, Http, Params
+from ladder.study import Study, spec_of
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Paged = TypeVar("Paged", StudyPage, TrialPage, MetricPage)
+Spec = StudyCreate | Mapping[str, Any]
+StudyReads = list[StudyRead]
+
+
+class Studies:
+    """Studies and all that belongs to one; ``study`` is an id or a name. Each method is one route of the API."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def create(self, spec: Spec | str, **options: Any) -> Study:
+        """Create a study from a whole spec, or from its name and ``options`` (see ``ladder.study.spec_of``)."""
+        body = _body(spec_of(spec, **options))
+        # One key for all retries of this call: a study whose answer was lost is not created twice.
+        answer = self._http.request("POST", f"{API}/studies", body, headers={"Idempotency-Key": str(uuid4())})
+        return Study(self, StudyRead.model_validate_json(answer.content))
+
+    def plan(self, spec: Spec | str, **options: Any) -> DryRun:
+        """Validate a spec and show its rung table; nothing is stored."""
+        answer = self._http.request(
+            "POST", f"{API}/studies", _body(spec_of(spec, **options)), params={"dry_run": "true"}
+        )
+        return DryRun.model_validate_json(answer.content)
+
+    def get(self, study: str) -> Study:
+        return Study(self, self.read(study))
+
+    def read(self, study: str) -> StudyRead:
+        return self._get(_path(study), StudyRead)
+
+    def patch(self, study: str, patch: StudyPatch, *, revision: int | None = None) -> StudyRead:
+        """Change budget, labels or description; with ``revision`` only if the study still has that one."""
+        headers = {} if revision is None else {"If-Match": f'"{revision}"'}
+        body = patch.model_dump_json(exclude_unset=True)
+        return StudyRead.model_validate_json(self._http.request("PATCH", _path(study), body, headers=headers).content)
+
+    def act(self, study: str, verb: StudyVerb) -> StudyRead:
+        return StudyRead.model_validate_json(self._http.request("POST", f"{_path(study)}/{verb}").content)
+
+    def start(self, study: str) -> StudyRead:
+        return self.act(study, "start")
+
+    def pause(self, study: str) -> StudyRead:
+        """Checkpoint what runs, free the devices, keep everything."""
+        return self.act(study, "pause")
+
+    def resume(self, study: str) -> StudyRead:
+        return self.act(study, "resume")
+
+    def stop(self, study: str) -> StudyRead:
+        """Begin nothing new; what runs ends at its rung."""
+        return self.act(study, "stop")
+
+    def cancel(self, study: str) -> StudyRead:
+        """End it now."""
+        return self.act(study, "cancel")
+
+    def trials(self, study: str, *, state: str | None = None, order_by: str | None = None) -> list[TrialRead]:
+        """All trials, through all pages; of one ``state`` if given."""
+        params = {key: value for key, value in (("state", state), ("order_by", order_by)) if value is not None}
+        return [trial for page in self._pages(f"{_path(study)}/trials", TrialPage, params) for trial in page.items]
+
+    def trial(self, study: str, number: int) -> TrialRead:
+        return self._get(_trial(study, number), TrialRead)
+
+    def metrics(self, study: str, number: int) -> list[MetricRead]:
+        """The accounted steps of a trial, rising."""
+        return [step for page in self._pages(f"{_trial(study, number)}/metrics", MetricPage) for step in page.items]
+
+    def decisions(self, study: str, number: int) -> list[DecisionRead]:
+        """What the scheduler decided at each rung, in order."""
+        return self._get(f"{_trial(study, number)}/decisions", DecisionList).items
+
+    def attempts(self, study: str, number: int) -> list[AttemptRead]:
+        """Each claim of the trial: who, when, from where to where, and how it ended."""
+        return self._get(f"{_trial(study, number)}/attempts", AttemptList).items
+
+    def artifacts(self, study: str, number: int) -> list[ArtifactRead]:
+        """The trial's checkpoints in the store."""
+        return self._get(f"{_trial(study, number)}/artifacts", ArtifactList).items
+
+    def download(self, study: str, number: int, artifact: ArtifactRead, to: Path) -> Path:
+        """Fetch an artifact to the file ``to``. Raises ApiError if the bytes are not those of its sha256."""
+        digest = hashlib.sha256()
+        path = f"{_trial(study, number)}/artifacts/{quote(artifact.name, safe='')}"
+        with to.open("wb") as file:
+            for chunk in self._http.stream(path):
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != artifact.sha256:
+            raise ApiError(
+                f"{artifact.name} has sha256 {digest.hexdigest()}, want {artifact.sha256}", status=200, code="corrupt"
+            )
+        return to
+
+    def rungs(self, study: str) -> list[RungRead]:
+        return self._get(f"{_path(study)}/rungs", RungList).items
+
+    def best(self, study: str, *, top: int = 1) -> list[BestTrial]:
+        """The best trials, best first; fewer than ``top`` while fewer have a value."""
+        return self._get(f"{_path(study)}/best", BestList, {"top": top}).items
+
+    def events(self, study: str, *, after: int | None = None) -> Iterator[EventRead]:
+        """The study's events after ``after`` as they happen; resumes by itself, ends when the study has ended."""
+        return follow(self._http, _path(study), after=after, retries=self._http.retries)
+
+    def list(self, *, state: str | None = None, label: str | None = None) -> StudyReads:
+        """All studies, through all pages; ``label`` is ``key:value``."""
+        params = {key: value for key, value in (("state", state), ("label", label)) if value is not None}
+        return [study for page in self._pages(f"{API}/studies", StudyPage, params) for study in page.items]
+
+    def _get(self, path: str, answer: type[Answer], params: Params | None = None) -> Answer:
+        return answer.model_validate_json(self._http.request("GET", path, params=params).content)
+
+    def _pages(self, path: str, kind: type[Paged], params: Params | None = None) -> Iterator[Paged]:
+        token: str | None = None
+        while True:
+            asked = {**(params or {}), "page_size": 500, **({"page_token": token} if token else {})}
+            page = self._get(path, kind, asked)
+            yield page
+            token = page.next_page_token
+            if token is None:
+                return
+
+
+def _path(study: str) -> str:
+    return f"{API}/studies/{quote(study, safe='')}"
+
+
+def _trial(study: str, number: int) -> str:
+    return f"{_path(study)}/trials/{number}"
+
+
+def _body(spec: Spec) -> str:
+    # A mapping goes as it is: the server checks it and names the field at fault by its pointer.
+    return (
+        spec.model_dump_json(exclude_unset=True) if isinstance(spec, StudyCreate) else json.dumps(spec, allow_nan=True)
+    )
