@@ -1,0 +1,249 @@
+"""``ladder study …``, and the two tables of a study that have commands of their own: best and rungs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ladder.cli.options import AsJson, StudyName
+from ladder.cli.output import console, emit, emit_lines, fields, number, params, say, table, talk
+
+if TYPE_CHECKING:
+    from api.schemas.studies import StudyRead
+    from ladder.client import Client
+    from ladder.specfile import SpecFile
+
+app = typer.Typer(help="Create, watch and steer studies.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Option("--file", "-f", help="The study in YAML; - reads stdin.", show_default=False)],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and show its rungs; store nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it ends.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Create a study from a YAML file, and start it."""
+    from ladder.client import Client
+    from ladder.specfile import override
+
+    spec = _read(file)
+    for assignment in set_ or ():
+        override(spec.data, assignment)
+    with Client() as client:
+        if dry_run:
+            return _plan(client, spec, as_json)
+        with _pointing_at(spec):
+            made = client.studies.create(spec.data)
+        if watch:
+            talk(f"created study {made.name} ({made.id})")
+            return _watch(client, made.id, as_json)
+        if as_json:
+            emit(made.info)
+        else:
+            say(f"{made.name}  {made.info.state}  {made.id}")
+            talk(f"  watch it: ladder study watch {made.name}")
+    return 0
+
+
+@app.command("ls")
+def ls(
+    state: Annotated[str | None, typer.Option(help="Only studies in this state.", show_default=False)] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY:VALUE", help="Only with this label.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List studies."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.studies.list(state=state, label=label)
+    if as_json:
+        return emit_lines(found)
+    columns = ("name", "state", "trials", "running", "best", "created")
+    table(columns, [_summary(study) for study in found])
+
+
+@app.command()
+def get(study: StudyName, as_json: AsJson = False) -> None:
+    """Show a study."""
+    from ladder.client import Client
+
+    with Client() as client:
+        _show(client.studies.read(study), as_json)
+
+
+@app.command()
+def watch(study: StudyName, as_json: AsJson = False) -> int:
+    """Watch a study until it ends: exit 0 if it finished, 1 if it failed or was cancelled."""
+    from ladder.client import Client
+
+    with Client() as client:
+        return _watch(client, study, as_json)
+
+
+@app.command()
+def wait(
+    study: StudyName,
+    for_: Annotated[str, typer.Option("--for", help="ended or goal.")] = "ended",
+    timeout: Annotated[str | None, typer.Option(help="Such as 90s, 15m, 2h.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait without a word until a study has ended or reached its goal: exit 5 if it did not in time."""
+    from ladder.client import Client
+    from ladder.study import seconds
+
+    if for_ not in ("ended", "goal"):
+        raise typer.BadParameter(f"--for wants ended or goal, got {for_!r}")
+    try:
+        limit_s = None if timeout is None else seconds(timeout)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with Client() as client:
+        _show(client.studies.get(study).wait(timeout=limit_s, goal=for_ == "goal").info, as_json)
+
+
+@app.command()
+def pause(study: StudyName, as_json: AsJson = False) -> None:
+    """Checkpoint what runs and free the devices."""
+    _act(study, "pause", as_json)
+
+
+@app.command()
+def resume(study: StudyName, as_json: AsJson = False) -> None:
+    """Go on with a paused study."""
+    _act(study, "resume", as_json)
+
+
+@app.command()
+def start(study: StudyName, as_json: AsJson = False) -> None:
+    """Start a study that was created with start: false."""
+    _act(study, "start", as_json)
+
+
+@app.command()
+def stop(study: StudyName, as_json: AsJson = False) -> None:
+    """Begin nothing new; what runs ends at its rung."""
+    _act(study, "stop", as_json)
+
+
+@app.command()
+def cancel(study: StudyName, as_json: AsJson = False) -> None:
+    """End a study now."""
+    _act(study, "cancel", as_json)
+
+
+def best(
+    study: StudyName,
+    top: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Show the best trials of a study, best first."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.studies.best(study, top=top)
+    if as_json:
+        return emit_lines(found)
+    rows = [(t.number, number(t.value), t.step, t.state, params(t.params)) for t in found]
+    table(("trial", "value", "epochs", "state", "params"), rows)
+
+
+def rungs(study: StudyName, as_json: AsJson = False) -> None:
+    """Show how the rungs of a study fill."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.studies.rungs(study)
+    if as_json:
+        return emit_lines(found)
+    from ladder.watch import rung_table
+
+    console().print(rung_table(tuple(found)))
+
+
+@contextmanager
+def _pointing_at(spec: "SpecFile") -> Iterator[None]:
+    """Turns the server's pointers into lines of the file."""
+    from ladder.errors import ApiError
+
+    try:
+        yield
+    except ApiError as error:
+        error.errors = tuple(spec.located(field) for field in error.errors)
+        raise
+
+
+def _read(file: Path) -> "SpecFile":
+    from ladder.errors import LocalError
+    from ladder.specfile import parse
+
+    try:
+        return parse(sys.stdin.read() if str(file) == "-" else file.read_text(), str(file))
+    except OSError as error:
+        raise LocalError(f"{file}: {error.strerror}", "name a YAML file with -f") from error
+    except UnicodeDecodeError as error:
+        raise LocalError(f"{file}: not text in UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _plan(client: "Client", spec: "SpecFile", as_json: bool) -> int:
+    with _pointing_at(spec):
+        plan = client.studies.plan(spec.data)
+    if as_json:
+        emit(plan)
+        return 0
+    table(("rung", "resource", "trials"), [(rung.rung, rung.resource, rung.trials) for rung in plan.rungs])
+    say(f"{plan.epochs} epochs if each rung keeps its share, {plan.epochs_without_pruning} without pruning")
+    return 0
+
+
+def _watch(client: "Client", study: str, as_json: bool) -> int:
+    from ladder.watch import show
+
+    last = show(client, study, out=console(), as_json=as_json)
+    talk(
+        f"study {last.study.name} {last.study.state}"
+        + (f": {last.study.state_reason}" if last.study.state_reason else "")
+    )
+    return 0 if last.succeeded else 1
+
+
+def _act(study: str, verb: str, as_json: bool) -> None:
+    from ladder.client import Client
+
+    with Client() as client:
+        _show(getattr(client.studies, verb)(study), as_json)
+
+
+def _summary(info: "StudyRead") -> tuple[object, ...]:
+    best = None if info.best is None else number(info.best.value)
+    trials = sum(info.counts.model_dump().values())
+    return info.name, info.state, trials, info.counts.running, best, f"{info.created_at:%Y-%m-%d %H:%M}"
+
+
+def _show(info: "StudyRead", as_json: bool) -> None:
+    if as_json:
+        return emit(info)
+    fields(
+        {
+            "name": info.name,
+            "id": info.id,
+            "state": f"{info.state}" + (f" ({info.state_reason})" if info.state_reason else ""),
+            "objective": f"{info.objective.direction} {info.objective.metric}",
+            "trainer": f"{info.trainer.name} {json.dumps(info.trainer.config)}",
+            "sampler": info.sampler.type,
+            "scheduler": info.scheduler.type,
+            "trials": " ".join(f"{name} {count}" for name, count in info.counts.model_dump().items()),
+            "best": f"{number(info.best.value)} trial {info.best.number}: {params(info.best.params)}"
+            if info.best
+            else None,
+            "usage": f"{info.usage.epochs} epochs, {info.usage.gpu_hours:.2f} device hours",
+            "created": info.created_at,
+            "finished": info.finished_at,
+            **{f"{c.type}": c.message for c in info.conditions if not c.status},
+        }
+    )
