@@ -1,0 +1,149 @@
+"""``ladder demo``: a real study on real images, on a stack of its own that leaves nothing behind."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from api.schemas.studies import BestTrial, StudyRead
+from ladder.cli.output import emit, params, talk
+from ladder.client import Client
+from ladder.errors import LocalError
+from ladder.foreground import keep_up, operator_env, signals_interrupt
+from ladder.specfile import parse
+from ladder.stack import LocalStack
+from ladder.watch import show
+
+STUDY_FILE = Path(__file__).with_name("demo_study.yaml")
+EVALUATE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the demo has found, and what pruning has saved."""
+
+    study: str
+    state: str
+    trials: int
+    best_trial: int
+    params: dict[str, Any]
+    val_acc: float
+    test_acc: float
+    test_images: int
+    epochs: int
+    epochs_without_pruning: int
+    seconds: float
+    url: str
+
+
+def run(*, trials: int, workers: int, port: int, stay: bool, home: Path | None, out: Console, as_json: bool) -> int:
+    """Run the demo; its exit code. ``home`` keeps the data, None puts them in a temporary directory."""
+    shown = Console(stderr=True) if as_json else out
+    started_at = time.monotonic()
+    with signals_interrupt(), ExitStack() as cleanup:
+        where = cleanup.enter_context(_temporary_home()) if home is None else home
+        stack = LocalStack(where, port=port, workers=workers, settings_env=operator_env())
+        cleanup.callback(stack.stop)
+        talk(f"starting Postgres, Redis, API, control and {workers} workers in {stack.home.path} …")
+        stack.start()
+        stack.wait_workers()
+        with Client(stack.url, stack.token) as client:
+            made = client.studies.create(_spec(client, trials))
+            last = show(client, made.id, out=shown)
+            if not last.succeeded or not (best := client.studies.best(made.id)):
+                reason = last.study.state_reason or "no trial has a value"
+                raise LocalError(
+                    f"study {made.name} {last.study.state}: {reason}", f"see {stack.home.logs}, kept with --home"
+                )
+            plan = client.studies.plan(_spec(client, trials))
+            scored = _score(client, stack, last.study, best[0])
+        outcome = Outcome(
+            study=made.name,
+            state=str(last.study.state),
+            trials=sum(last.study.counts.model_dump().values()),
+            best_trial=best[0].number,
+            params=best[0].params,
+            val_acc=best[0].value,
+            test_acc=scored["test_acc"],
+            test_images=scored["images"],
+            epochs=last.study.usage.epochs,
+            epochs_without_pruning=plan.epochs_without_pruning,
+            seconds=time.monotonic() - started_at,
+            url=stack.url,
+        )
+        if as_json:
+            emit(asdict(outcome))
+        else:
+            _tell(outcome, out)
+        if stay:
+            _stay(stack)
+    return 0
+
+
+def _spec(client: Client, trials: int) -> dict[str, Any]:
+    """The study of examples/digits-asha.yaml, under a name that is still free where a home is used again."""
+    spec = parse(STUDY_FILE.read_text(), STUDY_FILE.name).data
+    taken = {study.name for study in client.studies.list()}
+    names = [spec["name"], *(f"{spec['name']}-{number}" for number in range(2, len(taken) + 3))]
+    spec["name"] = next(name for name in names if name not in taken)
+    spec["budget"]["max_trials"] = trials
+    return spec
+
+
+def _score(client: Client, stack: LocalStack, study: StudyRead, best: BestTrial) -> dict[str, Any]:
+    """Accuracy of the best trial's newest checkpoint on the sealed test images, read back from the store."""
+    newest = max(client.studies.artifacts(str(study.id), best.number), key=lambda artifact: artifact.step)
+    (checkpoint,) = [
+        path
+        for path in (stack.checkpoint_root / str(study.id) / str(best.number)).glob(f"*/{newest.name}")
+        if json.loads(path.with_name(f"{path.name}.json").read_text())["sha256"] == newest.sha256
+    ]
+    command = [sys.executable, "-m", "models.evaluate", str(checkpoint), "--data-root", str(stack.data_root)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=EVALUATE_S, check=False, env=stack.import_env()
+    )
+    if done.returncode != 0:
+        raise LocalError(f"the checkpoint cannot be scored: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    scored: dict[str, Any] = json.loads(done.stdout)
+    return scored
+
+
+def _tell(outcome: Outcome, out: Console) -> None:
+    share = outcome.epochs / outcome.epochs_without_pruning
+    lines = {
+        "trials": f"{outcome.trials}, study {outcome.state} in {outcome.seconds:.0f} s with the start of the stack",
+        "best": f"trial {outcome.best_trial}: {params(outcome.params)}",
+        "validation": f"accuracy {outcome.val_acc:.4f}",
+        "test": f"accuracy {outcome.test_acc:.4f} on {outcome.test_images} unseen images, by the checkpoint read back",
+        "epochs": f"{outcome.epochs} spent, {outcome.epochs_without_pruning} without pruning: {share:.0%}",
+        "API": f"{outcome.url}  (schema: {outcome.url}/api/v1/openapi.json)",
+    }
+    out.print()
+    for name, text in lines.items():
+        out.print(f"{name:<12}{text}", highlight=False, markup=False)
+
+
+def _stay(stack: LocalStack) -> None:
+    talk(f"still up: LADDER_HOME={stack.home.path} ladder study ls. Ctrl-C ends it")
+    try:
+        keep_up(stack, talk)
+    except KeyboardInterrupt:
+        talk("stopping …")
+
+
+@contextmanager
+def _temporary_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="ladder-demo-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
