@@ -1,0 +1,127 @@
+"""Composition roots of the worker and the control process: what ``ladder worker`` and ``ladder control`` run."""
+
+import os
+import queue
+import random
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import Event, Thread
+from types import FrameType
+
+import structlog
+
+from hpo.checkpoints.filesystem import FilesystemStore
+from hpo.settings import Settings
+from ladder.client import Client
+from workers import tasks
+from workers.app import celery_app, leave_doorbells_while, request_stop, serve
+from workers.child import TRAINER, environment
+from workers.devices import threads_per_slot, worker_name
+from workers.limits import Limits, Place
+from workers.logs import configure_logs
+from workers.pool import ChildPool, spawner
+from workers.presence import Presence, Refused
+from workers.runner import Runner
+from workers.slots import run_slots
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings) -> int:
+    """Train the trials of ``settings.queue`` until told to stop (SIGTERM, SIGINT, the API); returns the exit code.
+
+    With several slots, one process each.
+    """
+    configure_logs()
+    if settings.slots == 1:
+        return work(settings, threads_per_slot(1))
+    return run_slots(settings, threads_per_slot(settings.slots))
+
+
+def work(settings: Settings, threads: int) -> int:
+    """One slot, in this process; call it on the main thread."""
+    name, stopped = worker_name(settings.worker_name), Event()
+    root, data_root = settings.checkpoint_root.expanduser().absolute(), settings.data_root.expanduser().absolute()
+    with ExitStack() as resources:
+        token = settings.token.get_secret_value() if settings.token else None
+        client = Client(settings.url, token, timeout_s=settings.request_timeout_s, retries=1)
+        resources.callback(client.close)
+        pool = ChildPool(spawner(environment(os.environ, threads), TRAINER))
+        resources.callback(pool.close)
+        place = Place(FilesystemStore(root), data_root, threads)
+        runner = Runner(client.leases, pool, worker=name, place=place, limits=Limits.of(settings))
+
+        def stop() -> None:
+            stopped.set()
+            runner.stop()
+
+        stop_on_signals(stop)
+        resources.callback(stop)
+        pool.warm_up()  # torch takes seconds: begin before the API has answered
+        presence = Presence(
+            client.workers,
+            name,
+            settings.queue,
+            every_s=settings.heartbeat_s,
+            stopped=stopped,
+            on_drain=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
+        try:
+            if not presence.register():
+                return 0
+        except Refused as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return 1
+        presence.keep()
+        log.info("worker_ready", worker=name, queue=settings.queue, threads=threads)
+        poller = Thread(target=_poll, args=(runner, settings, stopped), name="poll")
+        poller.start()
+        resources.callback(poller.join)
+        resources.callback(stop)
+        app = celery_app(settings)
+        tasks.register(app, runner.drain)
+        leave_doorbells_while(app, lambda: runner.busy)
+        return serve(app, settings.queue)
+
+
+def run_control(settings: Settings) -> int:
+    """Advance studies and sweep until told to stop; returns the exit code."""
+    from workers.control import register, start_sweeper  # the only part of this package that reads the database
+
+    configure_logs()
+    app = celery_app(settings)
+    register(app, settings)
+    stop_on_signals(lambda: None)
+    start_sweeper(settings)
+    return serve(app, "control")
+
+
+def _poll(runner: Runner, settings: Settings, stopped: Event) -> None:
+    """Look for work at the start and now and then, doorbell or not: without Redis, work is late but is done."""
+    while not stopped.is_set():
+        try:
+            runner.drain(settings.queue)
+        except Exception:
+            log.exception("poll_failed")  # a defect; the doorbells, and the next poll, may still work
+        stopped.wait(settings.ring_again_s * random.uniform(0.75, 1.25))
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """At SIGTERM or SIGINT, however often they come, end ``serve`` and call ``stop`` on another thread."""
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        # A handler can interrupt another, also one that holds a lock: only what is reentrant may stand here.
+        request_stop()
+        signals.put(number)
+
+    def follow() -> None:
+        while True:
+            log.info("stop_signal", signal=signal.Signals(signals.get()).name)
+            stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    Thread(target=follow, name="stop", daemon=True).start()

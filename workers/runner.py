@@ -1,0 +1,118 @@
+"""Claim, run, claim again, until nothing is left: one doorbell drains a backlog. Knows no Celery."""
+
+import queue
+import time
+from threading import Event, Lock
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+
+from api.schemas.leases import Assignment, ClaimIn, ClaimOut
+from ladder.errors import ApiError
+from workers.held import Leases, may_pass
+from workers.limits import Draining, Limits, Place
+from workers.pool import ChildPool, TrainerBroken
+from workers.trial import TrialRun, Woken
+
+log = structlog.get_logger(__name__)
+
+_UNWELL_AFTER = 3  # runs in a row that failed by no fault of their trials
+_LONGEST_REST_S = 60.0
+
+
+class WorkerApi(Leases, Protocol):
+    """What a worker needs of the API: ``ladder.client.Client.leases``."""
+
+    def claim(self, body: ClaimIn) -> ClaimOut: ...
+
+
+class Runner:
+    """Trains the trials of a queue in the children of ``pool``, one at a time, as the worker called ``worker``.
+
+    ``drain`` may be called from several threads, they take turns; ``stop`` from any but a signal handler.
+    """
+
+    def __init__(self, api: WorkerApi, pool: ChildPool, *, worker: str, place: Place, limits: Limits) -> None:
+        self._api = api
+        self._pool = pool
+        self._worker = worker
+        self._place = place
+        self._limits = limits
+        self._draining = Draining()
+        self._stopped = Event()
+        self._turn = Lock()
+        self._wake: queue.SimpleQueue[object] | None = None  # the inbox of the child that is training
+        self._claim_id = uuid4()
+        self._unwell = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._turn.locked()
+
+    def drain(self, queue_name: str) -> None:
+        """Run trials of the queue until there is none, or until ``stop``."""
+        with self._turn:
+            while self._draining.since is None:
+                try:
+                    # Before the claim: a trial is only taken by who can train it.
+                    child = self._pool.acquire()
+                except TrainerBroken as error:
+                    log.error("trainer_broken", detail=str(error))
+                    return
+                if child is None:
+                    return
+                trial = self._claim(queue_name)
+                if trial is None:
+                    return
+                claimed_at = time.monotonic()
+                run = TrialRun(
+                    self._api,
+                    child,
+                    trial,
+                    place=self._place,
+                    limits=self._limits,
+                    draining=self._draining,
+                    claimed_at=claimed_at,
+                )
+                self._wake = child.inbox
+                ended = run.run()
+                self._wake = None
+                if not ended.keep_child:
+                    self._pool.discard(child)
+                self._rest_if_unwell(ended.how)
+
+    def stop(self) -> None:
+        """Claim nothing more; a trial that runs ends its epoch, saves, and is handed back."""
+        if self._draining.since is None:
+            self._draining.since = time.monotonic()
+            self._stopped.set()
+            self._pool.cancel()
+            log.info("draining")
+        wake = self._wake
+        if wake is not None:
+            wake.put(Woken())
+
+    def _claim(self, queue_name: str) -> Assignment | None:
+        """The next trial. While the API does not answer, asks again: it may have given the trial to this claim id."""
+        while self._draining.since is None:
+            try:
+                answer = self._api.claim(ClaimIn(worker=self._worker, queue=queue_name, claim_id=self._claim_id))
+            except ApiError as error:
+                if not may_pass(error):
+                    log.error("claim_refused", status=error.status, code=error.code, detail=str(error))
+                    return None
+                log.warning("claim_unanswered", detail=error.detail)
+                self._stopped.wait(self._limits.retry_s)
+            else:
+                self._claim_id = uuid4()
+                return answer.trial
+        return None
+
+    def _rest_if_unwell(self, how: str) -> None:
+        """A full disk or a broken device must not burn through the queue: wait longer after every such failure."""
+        self._unwell = self._unwell + 1 if how == "infra" else 0
+        if self._unwell >= _UNWELL_AFTER:
+            rest_s = min(_LONGEST_REST_S, 5.0 * 2 ** (self._unwell - _UNWELL_AFTER))
+            log.error("unwell", failures_in_a_row=self._unwell, rest_s=rest_s)
+            self._stopped.wait(rest_s)

@@ -1,0 +1,208 @@
+"""The spawned child, ``python -m workers.trainer``: the only process that imports torch. Warm, credential-free.
+
+It reads orders from one pipe and answers on another, both JSON lines; stdout is turned into stderr, since trial code
+may print. It never outlives its worker.
+"""
+
+import ctypes
+import gc
+import os
+import queue
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import BinaryIO, NoReturn, Protocol
+
+from api.schemas.base import metric_out
+from api.schemas.leases import CheckpointIn
+from hpo.checkpoints.base import file_name
+from models.job import BadData, Diverged, EpochResult, InvalidConfig, TrainJob
+from workers.protocol import TAIL_BYTES, Batch, Drop, Epoch, Failed, Go, Order, Park, Parked, Ready, Train, order
+
+_MAX_UNSAVED = 3  # checkpoints that may fail in a row before the disk is taken for full
+_MESSAGE_CHARS = 2000
+_PR_SET_PDEATHSIG = 1
+
+Say = Callable[[Batch | Epoch | Failed | Parked | Ready], None]
+
+
+class TrainFunction(Protocol):
+    def __call__(self, job: TrainJob, on_first_batch: Callable[[], None] | None = None) -> Iterator[EpochResult]: ...
+
+
+class _SaveFailed(Exception):
+    """A checkpoint that the protocol needs could not be written."""
+
+
+def serve(train: TrainFunction, orders: "queue.SimpleQueue[Order]", say: Say) -> NoReturn:
+    """Train one trial after another, for as long as the worker lives."""
+    while True:
+        command = orders.get()
+        if isinstance(command, Train):  # anything else is about a run that has ended already
+            run(command, train, orders, say)
+
+
+def run(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", say: Say) -> None:
+    """Train one trial; every way it can end is said, none is raised."""
+
+    def failed(error: BaseException, kind: str, *, soiled: bool) -> None:
+        message = _clean(str(error))[:_MESSAGE_CHARS] or type(error).__name__
+        lines = _clean("".join(traceback.format_exception(error)))[-TAIL_BYTES:]
+        body = {"run": task.run, "kind": kind, "message": message, "traceback": lines, "soiled": soiled}
+        say(Failed.model_validate(body))
+
+    try:
+        _train(task, train, orders, say)
+    except Diverged as error:
+        metrics = {name: metric_out(value) for name, value in error.metrics.items()}
+        body = {"run": task.run, "kind": "diverged", "message": str(error), "step": error.step, "metrics": metrics}
+        say(Failed.model_validate({**body, "soiled": False}))
+    except (BadData, InvalidConfig) as error:
+        failed(error, "user_error", soiled=False)
+    except _SaveFailed as error:
+        failed(error, "infra", soiled=False)
+    except (Exception, SystemExit) as error:
+        kind = _kind(error)
+        failed(error, kind, soiled=kind != "corrupt")
+
+
+def _train(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", say: Say) -> None:
+    target, unsaved, step = task.target_step, 0, task.from_step
+    for result in train(task.job(), lambda: say(Batch(run=task.run))):
+        step = result.step
+        asked = _asked(task, orders, wait=False)
+        if isinstance(asked, Drop):
+            return
+        target = asked.target_step if isinstance(asked, Go) else target
+        parking, waits = isinstance(asked, Park), step in task.rungs or step >= target
+        checkpoint = None
+        if parking or waits or step % task.checkpoint_every == 0:
+            checkpoint, error = _save(result, task)
+            unsaved = 0 if checkpoint else unsaved + 1
+            # Between rungs training goes on without a checkpoint; at a rung there would be nothing to promote.
+            if checkpoint is None and (parking or waits or unsaved >= _MAX_UNSAVED):
+                raise _SaveFailed(f"cannot write the checkpoint of step {step}: {error}")
+        say(_epoch(task, result, checkpoint, waits=waits))
+        if waits and not parking:
+            asked = _asked(task, orders, wait=True)
+            if isinstance(asked, Go):
+                target = asked.target_step
+                continue
+            parking = isinstance(asked, Park)
+        if parking:
+            say(Parked(run=task.run))
+        if parking or waits:
+            return
+    raise RuntimeError(f"the trainer {task.trainer!r} ended after step {step}, wanted {target}")
+
+
+def _asked(task: Train, orders: "queue.SimpleQueue[Order]", *, wait: bool) -> Go | Park | Drop | None:
+    """The strongest of the orders about this run that have come; with ``wait``, the next one."""
+    asked: Go | Park | Drop | None = None
+    while not orders.empty() or (wait and asked is None):
+        new = orders.get()
+        assert not isinstance(new, Train), "a run is dropped before the next one begins"
+        if new.run == task.run and not (isinstance(asked, Park) and isinstance(new, Go)):
+            asked = new
+        if isinstance(asked, Drop):
+            return asked  # what follows it is about the next run
+    return asked
+
+
+def _save(result: EpochResult, task: Train) -> tuple[CheckpointIn | None, OSError | None]:
+    try:
+        saved = result.save(task.directory / file_name(result.step))
+    except OSError as error:
+        return None, error
+    return CheckpointIn(step=saved.step, sha256=saved.sha256, size_bytes=saved.size_bytes), None
+
+
+def _epoch(task: Train, result: EpochResult, checkpoint: CheckpointIn | None, *, waits: bool) -> Epoch:
+    return Epoch.model_validate(
+        {
+            "run": task.run,
+            "step": result.step,
+            "metrics": {name: metric_out(float(value)) for name, value in result.metrics.items()},
+            "seconds": result.seconds,
+            "checkpoint": checkpoint,
+            "waits": waits,
+            "peak_memory_bytes": _peak_memory_bytes(),
+        }
+    )
+
+
+def _peak_memory_bytes() -> int:
+    """Of the device where there is one, else of this process; both since it started."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\x00", "")  # what JSON and Postgres can hold
+
+
+def _kind(error: BaseException) -> str:
+    # By name, where the class lives in a module that imports torch: this one must start without it.
+    name = type(error).__name__
+    if name == "CorruptCheckpoint":
+        return "corrupt"
+    # The CPU allocator raises a plain RuntimeError.
+    no_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return "oom" if no_memory or isinstance(error, MemoryError) or name == "OutOfMemoryError" else "user_error"
+
+
+def listen(source: BinaryIO, orders: "queue.SimpleQueue[Order]", on_end: Callable[[], None]) -> None:
+    """Queue what the worker orders; its pipe ends when it dies, however it dies."""
+    try:
+        for line in source:
+            orders.put(order(line))
+    finally:
+        on_end()
+
+
+def die() -> None:
+    """End this process and whatever trial code started beside it."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when its worker dies, even while C code holds the interpreter."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        die()
+
+
+def main(train: TrainFunction | None = None) -> NoReturn:
+    """``argv``: descriptor of the orders, descriptor of the answers, process id of the worker."""
+    orders_fd, answers_fd, parent = (int(value) for value in sys.argv[1:4])
+    die_with(parent)
+    for descriptor in (orders_fd, answers_fd):
+        os.set_inheritable(descriptor, False)
+    os.dup2(2, 1)
+    answers = os.fdopen(answers_fd, "wb")
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    Thread(target=listen, args=(os.fdopen(orders_fd, "rb"), orders, die), daemon=True).start()
+
+    def say(answer: Batch | Epoch | Failed | Parked | Ready) -> None:
+        answers.write(answer.line())
+        answers.flush()
+
+    if train is None:
+        # Here and not above: the process must already be tied to its worker during the seconds that torch takes.
+        from models import train as training
+
+        training.warm_up(int(os.environ["OMP_NUM_THREADS"]))
+        train = training.train
+    gc.freeze()  # what was imported lives as long as the process: collections need not look at it again
+    say(Ready())
+    serve(train, orders, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""The run of one assignment: the child trains, its epochs are reported, and the decisions that come back are obeyed."""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Literal
+
+import structlog
+
+from api.schemas.leases import Assignment, CheckpointRef, ReportOut
+from ladder.errors import ApiError, LeaseLost, NotFoundError
+from workers.child import Child, Gone
+from workers.failures import failure, of_failed, of_gone, oom_kills
+from workers.heartbeat import StopRequest
+from workers.held import HeldLease, Leases, may_pass
+from workers.limits import Draining, Limits, Place
+from workers.outbox import BATCH, Outbox
+from workers.protocol import Batch, Drop, Epoch, Failed, Go, Park, Parked
+from workers.resume import candidates, order
+
+SLOW_EPOCH_S = 1.0  # a child in a longer epoch is killed rather than waited for: the standby child is ready at once
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended. ``keep_child``: it is idle, or will be within moments, and fit for the next trial."""
+
+    how: str
+    keep_child: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Look around: the worker was asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    run: int
+    request: StopRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    run: int
+
+
+class TrialRun:
+    """Trains one assignment in ``child``. ``claimed_at`` is the monotonic time of the claim's answer.
+
+    One loop on one thread: it sleeps on the child's inbox, which the heartbeat and the worker's stop also write to.
+    """
+
+    def __init__(
+        self,
+        api: Leases,
+        child: Child,
+        trial: Assignment,
+        *,
+        place: Place,
+        limits: Limits,
+        draining: Draining,
+        claimed_at: float,
+    ) -> None:
+        self._child, self._trial, self._place, self._limits, self._draining = child, trial, place, limits, draining
+        self._claimed_at = claimed_at
+        self._log = structlog.get_logger(__name__).bind(
+            study=trial.study, number=trial.number, attempt=trial.attempt, child=child.pid
+        )
+        self._held = HeldLease(api, trial, heartbeat_s=limits.heartbeat_s, on_stop=self._on_stop, on_lost=self._on_lost)
+        self._outbox = Outbox(trial.lease.token)
+        self._candidates = candidates(trial, place)
+        self._resumed: CheckpointRef | None = None
+        self._run = child.runs
+        self._target, self._step = trial.target_step, 0
+        self._child_is: Literal["working", "frozen", "waiting", "parked"] = "working"
+        self._parking = False
+        self._cut_off = False  # the last report got no answer
+        self._flush_at = 0.0
+        self._progress_at = claimed_at
+        self._epochs_s: deque[float] = deque(maxlen=50)
+        self._oom_kills = oom_kills()
+        self._ended: Ended | None = None
+
+    def run(self) -> Ended:
+        """Train until the lease has ended, one way or another."""
+        with self._held.beating:
+            if self._draining.since is None:
+                self._start()
+            else:
+                self._hand_back("drained", keep_child=True)
+            while self._ended is None:
+                self._take(self._receive())
+                if self._ended is None:
+                    self._look_around()
+        self._log.info("trial_ended", how=self._ended.how, step=self._step)
+        return self._ended
+
+    # -- the beginning and the events
+
+    def _start(self) -> None:
+        """Give the child the trial, from the newest checkpoint that is what was reported, else from nothing."""
+        trial, store, resume = self._trial, self._place.store, None
+        self._resumed, self._step = None, 0
+        for ref, path in self._candidates:
+            if path is not None:
+                self._resumed, self._step, resume = ref, ref.step, path
+                break
+            self._disown(ref)
+        self._child.runs += 1
+        self._run = self._child.runs
+        try:
+            directory = store.prepare(trial.study_id, trial.number, trial.lease.token)
+            self._child.send(order(trial, self._place, directory, run=self._run, from_step=self._step, resume=resume))
+            store.settle(directory)  # while the child sets up; before any checkpoint in it is reported
+        except OSError as error:
+            self._fail("infra", f"cannot write to the checkpoint store {store.root}: {error}")
+        else:
+            self._log.info("trial_started", from_step=self._step, target_step=self._target)
+
+    def _disown(self, ref: CheckpointRef) -> None:
+        self._log.warning("checkpoint_corrupt", step=ref.step, id=str(ref.id))
+        self._outbox.notes = replace(self._outbox.notes, corrupt=(*self._outbox.notes.corrupt, ref.id))
+
+    def _receive(self) -> object:
+        # At least a moment: a time that has passed, and that nothing can be done about, must not make the loop spin.
+        timeout_s = max(0.005, self._next_at() - time.monotonic())
+        try:
+            return self._child.inbox.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Batch(run=self._run):
+                self._progress_at = time.monotonic()
+                self._outbox.notes = replace(self._outbox.notes, setup_s=self._progress_at - self._claimed_at)
+            case Epoch(run=self._run):
+                self._on_epoch(message)
+            case Parked(run=self._run):
+                self._child_is = "parked"
+                self._flush_soon()
+            case Failed(run=self._run):
+                self._on_failed(message)
+            case Gone():
+                told = of_gone(self._trial.lease.token, message, out_of_memory=oom_kills() > self._oom_kills)
+                self._close(told.error.type if told.error else "gone", lambda: self._held.tell(told))
+            case _Asked(run=self._run, request="pause"):
+                self._park()
+            case _Asked(run=self._run, request=request):
+                self._hand_back(request)
+            case _Lost(run=self._run):
+                self._end("lease_lost")
+
+    def _on_epoch(self, epoch: Epoch) -> None:
+        if epoch.step != self._step + 1 or self._child_is in ("waiting", "parked"):
+            self._fail("user_error", f"the trainer spoke of step {epoch.step} when step {self._step + 1} was due")
+            return
+        self._step, self._progress_at = epoch.step, time.monotonic()
+        self._epochs_s.append(epoch.seconds)
+        if not self._outbox:
+            self._flush_at = self._progress_at + self._limits.report_every_s
+        self._outbox.add(epoch)
+        if epoch.waits:
+            self._child_is = "waiting"
+        elif self._outbox.full and self._child_is == "working":
+            self._log.warning("outbox_full", step=self._step)
+            self._child_is = "frozen"
+            self._child.freeze()
+        if epoch.waits or len(self._outbox) >= BATCH:
+            self._flush_soon()
+
+    def _on_failed(self, failed: Failed) -> None:
+        if failed.kind == "corrupt" and self._resumed is not None:
+            self._disown(self._resumed)
+            self._start()
+            return
+        told = of_failed(self._trial.lease.token, failed)
+        self._close(failed.kind, lambda: self._held.tell(told), keep_child=not failed.soiled)
+
+    # -- the clock
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        if self._draining.since is not None:
+            self._park()
+        if now >= self._drain_until():
+            self._hand_back("drained")
+        elif self._child_is == "working" and now >= self._stalled_at():
+            limit = "" if self._trial.timeout_s is None else f"; its time limit is {self._trial.timeout_s:g} s"
+            self._fail("stalled", f"no progress since step {self._step}{limit}")
+        elif self._held.silent_s >= self._limits.isolation_s:
+            self._end("isolated")
+        elif now >= self._flush_at:
+            self._flush()
+            if self._ended is None and self._child_is == "parked" and not self._outbox:
+                self._hand_back("drained" if self._draining.since else "paused", keep_child=True)
+
+    def _next_at(self) -> float:
+        """When something is due that no message announces."""
+        due = [self._held.heard_at + self._limits.isolation_s, self._drain_until()]
+        if self._outbox or self._child_is == "parked":
+            due.append(self._flush_at)
+        if self._child_is == "working":
+            due.append(self._stalled_at())
+        return min(due)
+
+    def _drain_until(self) -> float:
+        return float("inf") if self._draining.since is None else self._draining.since + self._limits.drain_s
+
+    def _stalled_at(self) -> float:
+        epoch_s = median(self._epochs_s) if self._epochs_s else 0.0
+        stalled_at = self._progress_at + max(self._limits.stall_s, self._limits.stall_epochs * epoch_s)
+        in_all_s = float("inf") if self._trial.timeout_s is None else self._trial.timeout_s
+        return min(stalled_at, self._claimed_at + in_all_s)
+
+    # -- asked from outside; the first two run on the heartbeat's thread
+
+    def _on_stop(self, request: StopRequest) -> None:
+        self._child.inbox.put(_Asked(self._run, request))
+
+    def _on_lost(self) -> None:
+        self._child.kill()  # at once, whatever the loop is busy with: the trial is somebody else's
+        self._child.inbox.put(_Lost(self._run))
+
+    def _park(self) -> None:
+        if not self._parking:
+            self._parking = True
+            self._child.send(Park(run=self._run))
+
+    # -- speaking to the API
+
+    def _flush_soon(self) -> None:
+        if not self._cut_off:
+            self._flush_at = 0.0
+
+    def _flush(self) -> None:
+        """Report all there is; what gets no answer stays for the next time."""
+        while self._ended is None and (batch := self._outbox.batch()) is not None:
+            try:
+                answer = self._held.report(batch)
+            except (LeaseLost, NotFoundError) as error:
+                self._log.warning("lease_lost", at="report", detail=error.detail)
+                self._end("lease_lost")
+            except ApiError as error:
+                if may_pass(error):
+                    self._cut_off, self._flush_at = True, time.monotonic() + self._limits.retry_s
+                    return
+                self._log.error("report_refused", status=error.status, code=error.code, detail=str(error))
+                self._outbox.clear()
+                self._fail("user_error", f"the report of step {batch.step} was refused: {error}")
+            else:
+                self._cut_off = False
+                self._outbox.sent(batch)
+                if self._child_is == "frozen":
+                    self._child_is, self._progress_at = "working", time.monotonic()
+                    self._child.thaw()
+                if answer is not None:
+                    self._obey(answer, batch.step)
+        self._flush_at = float("inf") if self._child_is != "parked" else self._flush_at
+
+    def _obey(self, answer: ReportOut, step: int) -> None:
+        if answer.decision != "continue":
+            if self._child_is == "working" and median(self._epochs_s) > SLOW_EPOCH_S:
+                self._end(answer.decision)
+            else:
+                self._child.send(Drop(run=self._run))
+                self._end(answer.decision, keep_child=True)
+            return
+        target = answer.target_step or self._target
+        waiting = self._child_is == "waiting" and step == self._step
+        if waiting and self._parking:
+            return  # the child has read Park where it waited: it says Parked next
+        if waiting or target != self._target:
+            self._child.send(Go(run=self._run, target_step=target))
+        if waiting:
+            self._child_is, self._progress_at = "working", time.monotonic()
+        self._target = target
+
+    # -- the end
+
+    def _end(self, how: str, *, keep_child: bool = False) -> None:
+        if not keep_child:
+            self._child.kill()
+        self._ended = Ended(how, keep_child)
+
+    def _fail(self, kind: str, message: str) -> None:
+        """The child is of no more use and its trial has failed."""
+        self._child.kill()
+        told = failure(self._trial.lease.token, kind, message, traceback=self._child.stderr_tail)
+        self._close(kind, lambda: self._held.tell(told))
+
+    def _hand_back(self, how: str, *, keep_child: bool = False) -> None:
+        """Release the trial; the server knows whether it is queued, paused, stopped or cancelled then."""
+        if not keep_child:
+            self._child.kill()
+        self._close(how, lambda: self._held.release(self._outbox.release()), keep_child=keep_child)
+
+    def _close(self, how: str, call: Callable[[], None], *, keep_child: bool = False) -> None:
+        """Report what is left, then say how it ended, again and again while the API cannot be reached."""
+        while self._ended is None:
+            self._flush()
+            if self._ended is None and not self._outbox:
+                try:
+                    call()
+                    self._end(how, keep_child=keep_child)
+                except ApiError as error:
+                    if not may_pass(error):
+                        # Whoever holds the trial now, or the sweep, decides about it.
+                        self._log.warning("end_refused", how=how, status=error.status, detail=str(error))
+                        self._end(how, keep_child=keep_child)
+            if self._ended is None and (
+                time.monotonic() >= self._drain_until() or self._held.silent_s >= self._limits.isolation_s
+            ):
+                self._end("isolated")
+            if self._ended is None:
+                self._wait_for_api()
+
+    def _wait_for_api(self) -> None:
+        try:
+            message = self._child.inbox.get(timeout=self._limits.retry_s)
+        except queue.Empty:
+            return
+        if isinstance(message, _Lost) and message.run == self._run:
+            self._end("lease_lost")
