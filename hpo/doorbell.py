@@ -1,7 +1,7 @@
 """Rings: Celery messages that say there may be work. Sent by task name; this module owns no task.
 
-A bell may be lost or doubled and does no harm (docs/adr/0001), so it is sent after the commit, from a background thread,
-without a retry: a frozen Redis must not hold up an answer (RELIABILITY.md section 2, rows 5 and 19).
+A bell may be lost or doubled and does no harm (docs/adr/0001), so it is sent after the commit, from a background
+thread, without a retry: a frozen Redis must not hold up an answer (RELIABILITY.md section 2, rows 5 and 19).
 """
 
 import queue

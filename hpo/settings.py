@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     slots: int = Field(1, ge=1)
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
     request_timeout_s: float = Field(10.0, gt=0)
-    isolation_s: float = Field(300.0, gt=0, description="a worker that cannot reach the API this long gives up its trial")
+    isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

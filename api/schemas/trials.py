@@ -14,7 +14,9 @@ class TrialRead(Out):
     number: int
     state: TrialState
     params: dict[str, Any]
-    value: float | None = Field(description="the objective at the newest step; null before the first and when not finite")
+    value: float | None = Field(
+        description="the objective at the newest step; null before the first and when not finite"
+    )
     non_finite: str | None = Field(None, description='"nan", "inf" or "-inf" for a diverged trial')
     bracket: int
     rung: int | None = Field(description="index of the highest rung reached")

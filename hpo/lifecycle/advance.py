@@ -48,8 +48,8 @@ class Progress:
 def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float) -> Room | Progress | None:
     """Do the next thing that the study needs and a transaction can; None if nothing is to be done now.
 
-    Workers seen within ``live_s`` seconds count as alive: trials are made for the idle ones and, ahead of need, for half of
-    the busy ones.
+    Workers seen within ``live_s`` seconds count as alive: trials are made for the idle ones and, ahead of need, for
+    half of the busy ones.
     """
     row = _lock(tx, study)
     if row.state in (StudyState.STOPPING, StudyState.CANCELLED, StudyState.FAILED):
@@ -107,7 +107,8 @@ def _out_of_budget(tx: Connection, row: Row[Any], work: Work) -> bool:
     left = row.budget - row.spent - row.reserved
     if row.queued:
         need = tx.exec_driver_sql(
-            "SELECT min(target_step - last_step) FROM trial WHERE study_id = %(id)s AND state = 'queued'", {"id": row.id}
+            "SELECT min(target_step - last_step) FROM trial WHERE study_id = %(id)s AND state = 'queued'",
+            {"id": row.id},
         ).scalar_one()
         return bool(need > left)
     return isinstance(work, NewTrial) and work.target > left

@@ -113,9 +113,7 @@ def release(
     return _leave(tx, change, state, end_class)
 
 
-def complete(
-    tx: Connection, project: UUID, study: UUID, number: int, lease: UUID
-) -> Outcome[None]:
+def complete(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Outcome[None]:
     """An external trainer says that the trial needs no more steps. Raises LeaseLost, NotFound."""
     row = _locked(tx, project, study, number, lease)
     return _leave(tx, TrialChange(row, study), TrialState.COMPLETE, EndClass.COMPLETE)

@@ -89,9 +89,7 @@ def _compare(tx: Connection, change: TrialChange, definition: Definition, step: 
     loss = _loss_of(definition, step)
     first = stored.loss_at(tx, change.row.id, step.step)
     if first is not None and math.isfinite(loss) and loss != first:
-        change.event(
-            EventType.REPLAY_MISMATCH, change.row.number, {"step": step.step, "loss": loss, "stands": first}
-        )
+        change.event(EventType.REPLAY_MISMATCH, change.row.number, {"step": step.step, "loss": loss, "stands": first})
 
 
 Ended = tuple[TrialState, EndClass]
@@ -104,10 +102,9 @@ def _commanded(row: Row[Any], *, at_rung: bool, full: int) -> Ended | None:
     """How the study's or the trial's own command ends a running trial, whatever the scheduler would say."""
     if row.state in ("cancelled", "failed") or row.stop_requested == "cancel":
         return _CANCEL
-    if row.state == "stopping":
-        # Stopped by a person, a study lets running rungs end and a whole trial complete; by its goal or budget, not.
-        if row.state_reason != "user" or (at_rung and row.target_step < full):
-            return _PRUNE
+    # Stopped by a person, a study lets running rungs end and a whole trial complete; by its goal or budget, not.
+    if row.state == "stopping" and (row.state_reason != "user" or (at_rung and row.target_step < full)):
+        return _PRUNE
     return _PRUNE if row.stop_requested == "stop" else None
 
 

@@ -46,6 +46,9 @@ class PromotingAsha:
             return Finished("n_full")
         return self._promotion(log) or start_or_finish(view, self.levels[0])
 
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        return _cutoff(bracket, rung, log, self.levels, log.count(bracket, rung) // self.reduction_factor)
+
     def _promotion(self, log: RungLog) -> Promote | None:
         # From the top down: whoever is nearest to the full resource goes first.
         for rung in reversed(range(len(self.levels) - 1)):
@@ -79,6 +82,16 @@ class StoppingAsha:
         if self.n_full is not None and view.complete >= self.n_full:
             return Finished("n_full")
         return start_or_finish(view, self.levels[0])
+
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        return _cutoff(bracket, rung, log, self.levels, max(1, log.count(bracket, rung) // self.reduction_factor))
+
+
+def _cutoff(bracket: int, rung: int, log: RungLog, levels: tuple[int, ...], keep: int) -> float | None:
+    if keep == 0 or rung == len(levels) - 1:
+        return None
+    key = log.kth(bracket, rung, keep)
+    return None if key is None else key.loss
 
 
 def _is_among_best(entry: RungEntry, keep: int, log: RungLog) -> bool:

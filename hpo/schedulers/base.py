@@ -118,6 +118,10 @@ class Scheduler(Protocol):
         """What to start next, if there is room for it."""
         ...
 
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        """Loss of the last entry of a rung that may go on by the counts of now; None where none may or all do."""
+        ...
+
 
 def start_or_finish(view: StudyView, first_target: int) -> Work:
     """What is left to do when nothing can be promoted."""

@@ -20,3 +20,6 @@ class Fifo:
 
     def next_work(self, log: RungLog, view: StudyView) -> Work:
         return start_or_finish(view, self.max_resource)
+
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        return None

@@ -40,14 +40,6 @@ class MemoryRungLog:
             raise KeyError(f"trial {trial} does not wait at rung {rung} of bracket {bracket}")
         del waiting[at]
 
-    def is_waiting(self, bracket: int, rung: int, trial: int) -> bool:
-        entry = self._entries.get((bracket, rung, trial))
-        if entry is None:
-            return False
-        waiting = self._waiting.get((bracket, rung), [])
-        at = bisect_left(waiting, entry.key, key=lambda pair: pair[0])
-        return at < len(waiting) and waiting[at][1] is entry
-
     def count(self, bracket: int, rung: int) -> int:
         return len(self._keys.get((bracket, rung), ()))
 

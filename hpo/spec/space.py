@@ -31,7 +31,9 @@ class FloatParam(SpecModel):
             if self.log:
                 raise refuse("log_with_step", "step cannot be combined with log: give one of them")
             if self.step > self.high - self.low:
-                raise refuse("step_too_large", f"step must be at most high - low = {self.high - self.low}, got {self.step}")
+                raise refuse(
+                    "step_too_large", f"step must be at most high - low = {self.high - self.low}, got {self.step}"
+                )
         return self
 
     @property
@@ -72,8 +74,10 @@ class CategoricalParam(SpecModel):
 
     type: Literal["categorical"]
     name: ParamName
-    choices: Annotated[tuple[StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=500)], ...],
-                       Field(min_length=1, max_length=MAX_CHOICES)]
+    choices: Annotated[
+        tuple[StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=500)], ...],
+        Field(min_length=1, max_length=MAX_CHOICES),
+    ]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

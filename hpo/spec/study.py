@@ -26,7 +26,7 @@ class TrainerSpec(SpecModel):
 
 
 class Retry(SpecModel):
-    """A trial fails for good once this many of its attempts were lost to dead workers or memory; user errors at once."""
+    """A trial fails for good once so many attempts were lost to dead workers or memory; user errors at once."""
 
     max_attempts: Annotated[StrictInt, Field(ge=1, le=100)] = 5
 

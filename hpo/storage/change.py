@@ -97,9 +97,9 @@ class TrialChange(StudyChange):
         for step, loss in zip(fresh, losses, strict=True):
             last = step is fresh[-1]
             self.batch.add(
-                "INSERT INTO report (trial_id, step, lease_id, attempt, loss, metrics, seconds, decision, target) VALUES"
-                " (%(trial)s, %(step)s, %(lease)s, %(attempt)s, %(loss)s, %(metrics)s, %(seconds)s, %(decision)s,"
-                " %(target)s)",
+                "INSERT INTO report (trial_id, step, lease_id, attempt, loss, metrics, seconds, decision, target)"
+                " VALUES (%(trial)s, %(step)s, %(lease)s, %(attempt)s, %(loss)s, %(metrics)s, %(seconds)s,"
+                " %(decision)s, %(target)s)",
                 trial=row.id,
                 step=step.step,
                 lease=row.lease_id,

@@ -34,14 +34,15 @@ def newest(tx: Connection, trial: int, limit: int = 5) -> Sequence[StoredCheckpo
     return [StoredCheckpoint(*row) for row in rows]
 
 
-# Kept: the newest two and the best of every trial. A running trial's are left alone: its worker may be about to read one.
+# Kept: the newest two and the best of every trial. A running trial's are left alone: its worker may be reading one.
 _COLLECTABLE = text("""
 SELECT c.id, t.study_id, t.number, c.lease_id, c.step FROM (
   SELECT c.*, row_number() OVER (PARTITION BY c.trial_id ORDER BY c.step DESC, c.created_at DESC) AS age,
     row_number() OVER (PARTITION BY c.trial_id ORDER BY r.loss NULLS LAST, c.step DESC) AS merit
   FROM checkpoint c LEFT JOIN report r ON r.trial_id = c.trial_id AND r.step = c.step
   WHERE c.state = 'ok' AND c.trial_id IN (
-    SELECT trial_id FROM checkpoint WHERE state = 'ok' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
+    SELECT trial_id FROM checkpoint
+    WHERE state = 'ok' AND created_at < clock_timestamp() - make_interval(secs => :age_s)
     GROUP BY trial_id HAVING count(*) > 2 LIMIT 500)) c
 JOIN trial t ON t.id = c.trial_id
 WHERE c.age > 2 AND c.merit > 1 AND t.state <> 'running'

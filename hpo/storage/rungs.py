@@ -121,7 +121,8 @@ class SqlRungLog:
             if state.moved:
                 assert state.key is not None
                 batch.add(
-                    f"UPDATE rung SET finger_rank = %(rank)s, finger_loss = %(loss)s, finger_seq = %(f_seq)s WHERE {_AT}",
+                    "UPDATE rung SET finger_rank = %(rank)s, finger_loss = %(loss)s, finger_seq = %(f_seq)s"
+                    f" WHERE {_AT}",
                     study=self._study,
                     bracket=bracket,
                     rung=rung,
@@ -143,5 +144,3 @@ def create(batch: Batch, study: UUID, levels: tuple[int, ...], bracket: int = 0)
             rung=rung,
             resource=resource,
         )
-
-

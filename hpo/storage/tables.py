@@ -7,7 +7,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, MetaData, UniqueConstraint, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    UniqueConstraint,
+    func,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import BYTEA, DOUBLE_PRECISION, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -112,7 +122,9 @@ class StudyRow(Base):
         CheckConstraint(_one_of("state", StudyState), name="state"),
         CheckConstraint("running BETWEEN 0 AND max_running", name="running"),
         CheckConstraint("next_number BETWEEN 0 AND max_trials", name="next_number"),
-        CheckConstraint("reserved >= 0 AND spent >= 0 AND (budget IS NULL OR spent + reserved <= budget)", name="budget"),
+        CheckConstraint(
+            "reserved >= 0 AND spent >= 0 AND (budget IS NULL OR spent + reserved <= budget)", name="budget"
+        ),
         CheckConstraint("queued >= 0 AND paused >= 0 AND complete >= 0 AND pruned >= 0", name="counts"),
         CheckConstraint(
             "queued + running + paused + complete + pruned + failed + cancelled = next_number", name="counts_add_up"
@@ -238,9 +250,7 @@ class RungEntryRow(Base):
         CheckConstraint(_finite("loss"), name="loss"),
         CheckConstraint("decision IN ('continue', 'pause', 'stop', 'complete')", name="decision"),
         Index("ix_rung_entry_merit", "study_id", "bracket", "rung", "loss", "seq"),
-        Index(
-            "ix_rung_entry_waiting", "study_id", "bracket", "rung", "loss", "seq", postgresql_where=sql("waiting")
-        ),
+        Index("ix_rung_entry_waiting", "study_id", "bracket", "rung", "loss", "seq", postgresql_where=sql("waiting")),
         {"postgresql_with": {"fillfactor": 80}},
     )
 

@@ -52,13 +52,13 @@ def get(tx: Connection, study: UUID, number: int) -> Row[Any]:
 
 def metrics(tx: Connection, trial: int, *, after_step: int, limit: int) -> Sequence[Row[Any]]:
     r = ReportRow
-    query = select(r.step, r.attempt, r.metrics, r.seconds, r.at).where(r.trial_id == trial, r.step > after_step)
+    query = select(r.__table__).where(r.trial_id == trial, r.step > after_step)
     return tx.execute(query.order_by(r.step).limit(limit)).all()
 
 
 def decisions(tx: Connection, study: UUID, number: int) -> Sequence[Row[Any]]:
     e = RungEntryRow
-    query = select(e.seq, e.bracket, e.rung, e.loss, e.decision, e.at).where(e.study_id == study, e.number == number)
+    query = select(e.__table__).where(e.study_id == study, e.number == number)
     return tx.execute(query.order_by(e.seq)).all()
 
 
@@ -78,5 +78,5 @@ def artifacts(tx: Connection, trial: int) -> Sequence[Row[Any]]:
 def events(tx: Connection, study: UUID, *, after: int, limit: int) -> Sequence[Row[Any]]:
     """The study's log past ``after``, in order."""
     e = EventRow
-    query = select(e.seq, e.type, e.number, e.data, e.at).where(e.study_id == study, e.seq > after)
+    query = select(e.__table__).where(e.study_id == study, e.seq > after)
     return tx.execute(query.order_by(e.seq).limit(limit)).all()

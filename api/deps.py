@@ -1,0 +1,146 @@
+"""What routes are given: the process's long-lived parts, and who is calling."""
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+
+from hpo.checkpoints.filesystem import FilesystemStore
+from hpo.domain.errors import Forbidden, Unauthorized
+from hpo.doorbell import Doorbell
+from hpo.lifecycle.definitions import Definitions
+from hpo.lifecycle.outcome import Outcome, T
+from hpo.settings import Settings
+from hpo.storage import studies as stored
+from hpo.storage.db import Db
+from hpo.storage.keys import Caller, Scope, verify
+
+
+class KeyCache:
+    """Verified tokens for a short while, so that a worker's report costs no query for its key.
+
+    A revoked key works on for at most ``ttl_s`` seconds.
+    """
+
+    def __init__(self, ttl_s: float, size: int = 10_000) -> None:
+        self._ttl_s, self._size = ttl_s, size
+        self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, token: str) -> Caller | None:
+        with self._lock:
+            found = self._known.get(token)
+            if found is None or found[0] < time.monotonic():
+                return None
+            return found[1]
+
+    def put(self, token: str, caller: Caller) -> None:
+        with self._lock:
+            self._known[token] = (time.monotonic() + self._ttl_s, caller)
+            self._known.move_to_end(token)
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+
+
+class StudyNames:
+    """Ids of studies given by name or id in paths: they never change, so they are kept."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._known: OrderedDict[tuple[UUID, str], UUID] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def resolve(self, db: Db, project: UUID, ref: str) -> UUID:
+        """Raises NotFound, also for a study of another project."""
+        with self._lock:
+            known = self._known.get((project, ref))
+        if known is not None:
+            return known
+        study = db.read(lambda tx: stored.resolve(tx, project, ref))
+        with self._lock:
+            self._known[project, ref] = study
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+        return study
+
+
+@dataclass(frozen=True)
+class Services:
+    """The long-lived parts of one API process, made in ``create_app``."""
+
+    settings: Settings
+    db: Db
+    doorbell: Doorbell
+    store: FilesystemStore
+    keys: KeyCache
+    definitions: Definitions = field(default_factory=Definitions)
+    names: StudyNames = field(default_factory=StudyNames)
+
+    @property
+    def live_s(self) -> float:
+        """A worker that was not seen for this long counts as gone."""
+        return 3 * self.settings.heartbeat_s
+
+    def ring(self, outcome: Outcome[T]) -> T:
+        """Ring for what a committed verb left to do; returns its value."""
+        if outcome.advance is not None:
+            self.doorbell.ring_control(outcome.advance)
+        for queue in outcome.queues:
+            self.doorbell.ring(queue)
+        return outcome.value
+
+
+def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Parts = Annotated[Services, Depends(services, scope="function")]
+
+# What each scope may do; a worker's key can train and nothing else.
+_MAY: dict[Scope, frozenset[Scope]] = {
+    "admin": frozenset({"admin", "write", "read", "worker"}),
+    "write": frozenset({"write", "read"}),
+    "read": frozenset({"read"}),
+    "worker": frozenset({"worker"}),
+}
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who sent this token. Raises Unauthorized."""
+    parts: Services = request.app.state.services
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise Unauthorized("send an API key: Authorization: Bearer ldr_…")
+    caller = parts.keys.get(token)
+    if caller is None:
+        caller = await run_in_threadpool(parts.db.write, lambda tx: verify(tx, token))
+        if caller is None:
+            raise Unauthorized("the API key is unknown, expired or revoked")
+        parts.keys.put(token, caller)
+    return caller
+
+
+class Needs:
+    """A dependency that lets only callers with one of the scopes pass. Raises Unauthorized, Forbidden."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self._scopes = scopes
+
+    async def __call__(self, request: Request) -> Caller:
+        caller = await authenticate(request)
+        if not any(scope in _MAY[caller.scope] for scope in self._scopes):
+            wanted = " or ".join(self._scopes)
+            raise Forbidden(f"this needs a key with the scope {wanted}, yours has {caller.scope}")
+        return caller
+
+
+Reader = Annotated[Caller, Depends(Needs("read"), scope="function")]
+Writer = Annotated[Caller, Depends(Needs("write"), scope="function")]
+Trainer = Annotated[Caller, Depends(Needs("worker", "write"), scope="function")]
+WorkerKey = Annotated[Caller, Depends(Needs("worker"), scope="function")]

@@ -1,0 +1,157 @@
+"""The one table from error code to HTTP status, and RFC 9457 problems for every error, FastAPI's own included."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from api.schemas.trials import Problem
+from hpo.domain.errors import FieldError, InvalidSpec, LadderError
+
+log = structlog.get_logger()
+
+# code -> (status, title, what it means and what to do)
+CODES: dict[str, tuple[int, str, str]] = {
+    "validation_failed": (422, "Request is not valid", "Each entry of `errors` names a field by its JSON pointer."),
+    "idempotency_key_reused": (422, "Idempotency-Key was used before", "Use a fresh key for a new request."),
+    "malformed": (400, "Request cannot be read", "Send one JSON object with finite numbers and distinct keys."),
+    "unauthorized": (401, "No valid API key", "Send `Authorization: Bearer ldr_…`; `ladder token create` mints keys."),
+    "forbidden": (403, "API key lacks the scope", "Use a key with the scope that `detail` names."),
+    "not_found": (404, "Not found", "Check the name or id; `ladder study ls` lists what there is."),
+    "method_not_allowed": (405, "Method not allowed", "See /api/v1/openapi.json."),
+    "name_taken": (409, "Name is taken", "Choose another name."),
+    "invalid_state": (409, "Not possible in this state", "`detail` says which state it is in."),
+    "lease_lost": (409, "Lease is lost", "Another worker has the trial or it has ended: drop its work."),
+    "key_in_flight": (409, "Same request is being answered", "Ask again in a moment with the same key."),
+    "protocol_mismatch": (409, "Worker speaks another protocol version", "Install the server's version of Ladder."),
+    "stale_revision": (412, "Revision is stale", "Read the study again and send its ETag in If-Match."),
+    "too_large": (413, "Request body is too large", "The limit is in `detail`."),
+    "unsupported_media_type": (415, "Unsupported media type", "Send application/json."),
+    "unavailable": (503, "A service behind the API is unavailable", "Try again; /readyz says which one failed."),
+    "internal": (500, "Internal error", "A defect: report it with the request id."),
+}
+_BY_STATUS = {400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
+              413: "too_large", 415: "unsupported_media_type", 503: "unavailable"}  # fmt: skip
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the errors of a route; those that any route may answer are added."""
+    every = {"validation_failed", "malformed", "unauthorized", "forbidden", "unavailable", *codes}
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({CODES[code][0] for code in every}):
+        names = ", ".join(sorted(code for code in every if CODES[code][0] == status))
+        described[status] = {"description": names, "content": {"application/problem+json": {"schema": _REF}}}
+    return described
+
+
+_REF = {"$ref": "#/components/schemas/Problem"}
+
+
+def problem(
+    request: Request,
+    code: str,
+    detail: str,
+    errors: Sequence[FieldError] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    status, title, _ = CODES[code]
+    fields = None
+    if errors is not None:
+        fields = [{"pointer": e.pointer, "code": e.code, "message": e.message} for e in errors]
+    body = Problem.model_validate(
+        {
+            "type": f"/problems/{code}",
+            "title": title,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            "instance": request.url.path,
+            "request_id": getattr(request.state, "request_id", None),
+            "errors": fields,
+        }
+    )
+    # Text of the user may hold lone surrogates, which UTF-8 cannot carry.
+    content = body.model_dump(exclude_none=True) if errors is None else body.model_dump()
+    headers = dict(headers or {})
+    if status == 503:
+        headers.setdefault("Retry-After", "1")
+    if status == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    return JSONResponse(_clean(content), status, headers, media_type="application/problem+json")
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def pointer(loc: Sequence[int | str], body: Any) -> str:
+    """JSON pointer of a pydantic location. Tags of unions stand in locations but not in the body: they are left out."""
+    parts: list[str] = []
+    for index, part in enumerate(loc):
+        here = dict(enumerate(body)) if isinstance(body, list) else body
+        if isinstance(here, dict) and part in here:
+            body = here[part]
+        elif index < len(loc) - 1 or "[" in str(part) or "-" in str(part):
+            continue
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in parts)
+
+
+def _message(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = error.get("input")
+    if error["type"] in ("missing", "extra_forbidden") or "got" in message or not isinstance(given, str | int | float):
+        return message
+    return f"{message}, got {str(given)[:100]!r}" if isinstance(given, str) else f"{message}, got {given}"
+
+
+def field_errors(errors: Sequence[Any], body: Any, *, skip: int) -> list[FieldError]:
+    return [FieldError(pointer(error["loc"][skip:], body), error["type"], _message(error)) for error in errors]
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error as a problem. The input is never echoed whole: it may hold what JSON cannot carry."""
+
+    @app.exception_handler(LadderError)
+    def ladder_error(request: Request, error: LadderError) -> JSONResponse:
+        errors = error.errors if isinstance(error, InvalidSpec) else None
+        return problem(request, error.code, error.detail, errors)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        fields = field_errors(error.errors(), error.body, skip=1)
+        return problem(request, "validation_failed", f"{len(fields)} field{'s' * (len(fields) != 1)}", fields)
+
+    @app.exception_handler(ValidationError)
+    def invalid_model(request: Request, error: ValidationError) -> JSONResponse:
+        fields = field_errors(error.errors(), None, skip=0)
+        return problem(request, "validation_failed", f"{len(fields)} field{'s' * (len(fields) != 1)}", fields)
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        code = _BY_STATUS.get(error.status_code, "internal")
+        headers = dict(error.headers) if error.headers else None
+        return problem(request, code, str(error.detail), headers=headers)
+
+    @app.exception_handler(DBAPIError)
+    def database(request: Request, error: DBAPIError) -> JSONResponse:
+        if getattr(error.orig, "pgcode", None) in ("57014", "55P03"):  # statement or lock timeout
+            return problem(request, "unavailable", "the database did not answer in time")
+        log.exception("database-error", path=request.url.path)
+        return problem(request, "internal", "the database refused a statement")
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.exception("unexpected-error", path=request.url.path, exc_info=error)
+        return problem(request, "internal", HTTPStatus(500).phrase)

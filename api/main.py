@@ -1,0 +1,131 @@
+"""The web process: its composition root and its start."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors
+from api.deps import KeyCache, Services
+from api.routes import artifacts, events, health, leases, studies, trials, workers
+from api.schemas.trials import Problem
+from hpo.checkpoints.filesystem import FilesystemStore
+from hpo.doorbell import Doorbell
+from hpo.settings import Settings
+from hpo.storage.db import Db, make_engine
+
+V1 = "/api/v1"
+
+REQUESTS = Histogram(
+    "ladder_http_request_seconds", "Time to answer", ["route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)  # fmt: skip
+
+
+class Envelope:
+    """Gives every request an id, echoes it, and measures the answer. Plain ASGI: a hop that costs microseconds."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if 0 < len(given) <= 100 and given.isalnum() else uuid.uuid4().hex.encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        started, status = time.perf_counter(), 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            REQUESTS.labels(route, str(status)).observe(time.perf_counter() - started)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application with all its parts. Connections are opened by the first request that needs one."""
+    engine = make_engine(settings)
+    parts = Services(
+        settings=settings,
+        db=Db(engine),
+        doorbell=Doorbell(settings.redis_url.get_secret_value()),
+        store=FilesystemStore(settings.checkpoint_root.expanduser()),
+        keys=KeyCache(settings.key_cache_s),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        parts.doorbell.close()
+        engine.dispose()
+
+    app = FastAPI(
+        title="Ladder",
+        version="1",
+        description="Hyperparameter search for convolutional networks.",
+        openapi_url=f"{V1}/openapi.json",
+        docs_url=None,  # its pages pull scripts from a CDN
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = parts
+    app.add_middleware(Envelope)
+    errors.install(app)
+    for module in (leases, studies, trials, artifacts, events, workers):
+        app.include_router(module.router, prefix=V1)
+    app.include_router(health.router)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Problem is no route's response model, so its schema is added to the document by hand."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = plain()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas["Problem"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def app_from_environment() -> FastAPI:
+    """For uvicorn's worker processes, which build the application themselves."""
+    return create_app(Settings())
+
+
+def run_api(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    structlog.get_logger().info("api-starting", host=settings.host, port=settings.port)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1

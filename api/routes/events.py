@@ -1,0 +1,61 @@
+"""The live stream of a study: its event log as server-sent events, resumable."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.deps import Parts, Reader
+from api.errors import responses
+from api.views import event_read
+from hpo.domain.errors import Malformed
+from hpo.domain.study import STUDY_ENDED, StudyState
+from hpo.storage import studies, trials
+
+router = APIRouter(tags=["events"])
+
+POLL_S = 0.5
+PAGE = 500
+
+
+@router.get("/studies/{study}/events", response_class=EventSourceResponse, responses=responses("not_found"))
+async def stream_events(
+    study: Annotated[str, Path(description="id or name of the study", max_length=100)],
+    request: Request,
+    parts: Parts,
+    caller: Reader,
+    after: Annotated[int | None, Query(ge=0, le=2**62, description="start past this event")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=30)] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Every event from the first (or past ``after`` or Last-Event-ID), then new ones as they happen.
+
+    The stream ends once the study has ended and all its events are sent; a client that comes back with the last id it
+    saw misses nothing.
+    """
+    study_id = await run_in_threadpool(parts.names.resolve, parts.db, caller.project, study)
+    seen = _start(after, last_event_id)
+    while not await request.is_disconnected():
+        # The state is read before the events: an ended study can gain no event that this read would miss.
+        row = await run_in_threadpool(parts.db.read, lambda tx: studies.get(tx, caller.project, str(study_id)))
+        events = await run_in_threadpool(
+            parts.db.read, lambda tx, seen=seen: trials.events(tx, study_id, after=seen, limit=PAGE)
+        )
+        for event in events:
+            yield ServerSentEvent(data=event_read(event), event=event.type, id=str(event.seq))
+            seen = event.seq
+        ended = StudyState(row.state) in STUDY_ENDED and row.running + row.queued + row.paused == 0
+        if ended and len(events) < PAGE:
+            return
+        if not events:
+            await asyncio.sleep(POLL_S)
+
+
+def _start(after: int | None, last_event_id: str | None) -> int:
+    if last_event_id is None:
+        return after or 0
+    if not (last_event_id.isdecimal() and last_event_id.isascii()):
+        raise Malformed(f"Last-Event-ID must be the number of an event, got {last_event_id!r}")
+    return int(last_event_id)

@@ -1,0 +1,66 @@
+"""Is it alive, is it ready, what is it, and what do the error codes mean."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from api.deps import Parts
+from api.errors import CODES
+from api.schemas.base import PROTOCOL_VERSION
+from hpo.domain.errors import NotFound, Unavailable
+from hpo.storage import migrate
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def healthz() -> dict[str, str]:
+    """The process answers; nothing else is asked."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "says which part failed"}})
+def readyz(parts: Parts) -> Response:
+    """Whether Postgres answers with this release's schema, and Redis answers; 503 says which does not."""
+    checks = {"postgres": "ok", "migrations": "ok", "redis": "ok"}
+    try:
+        found, wanted = parts.db.read(migrate.current), migrate.head()
+        if found != wanted:
+            checks["migrations"] = f"the schema is at {found}, this release needs {wanted}; run: ladder db upgrade"
+    except Unavailable as error:
+        checks["postgres"], checks["migrations"] = error.detail, "unknown"
+    try:
+        with Redis.from_url(
+            parts.settings.redis_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1
+        ) as redis:
+            redis.ping()
+    except (RedisError, OSError) as error:
+        checks["redis"] = str(error) or type(error).__name__
+    ready = all(check == "ok" for check in checks.values())
+    return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics() -> Response:
+    """Figures of this process in Prometheus' text format."""
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/version")
+def get_version() -> dict[str, Any]:
+    """Release, worker protocol and the schema that this release needs."""
+    return {"version": version("ladder-hpo"), "protocol_version": PROTOCOL_VERSION, "schema": migrate.head()}
+
+
+@router.get("/problems/{code}")
+def explain(code: str) -> dict[str, Any]:
+    """What an error code means and what to do."""
+    if code not in CODES:
+        raise NotFound(f"there is no problem {code[:100]!r}")
+    status, title, meaning = CODES[code]
+    return {"code": code, "status": status, "title": title, "meaning": meaning}

@@ -1,0 +1,231 @@
+"""The worker protocol: claim or ask, heartbeat, report, release, tell."""
+
+from itertools import pairwise
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy import Connection
+
+from api.answers import IdempotencyKey, answer, once
+from api.deps import Parts, Trainer, WorkerKey
+from api.errors import responses
+from api.schemas.leases import (
+    AskIn,
+    AskOut,
+    Assignment,
+    CheckpointRef,
+    ClaimIn,
+    ClaimOut,
+    HeartbeatOut,
+    Lease,
+    LeaseIn,
+    ReleaseIn,
+    ReportIn,
+    ReportOut,
+    TellIn,
+)
+from api.schemas.trials import TrialRead
+from api.strict_json import StrictRoute
+from api.views import trial_read
+from hpo.domain.errors import FieldError, InvalidSpec
+from hpo.domain.report import Failure, Report, SavedCheckpoint, StepResult
+from hpo.lifecycle import leases
+from hpo.lifecycle.leases import Claimed
+from hpo.lifecycle.outcome import Outcome
+from hpo.lifecycle.reports import report as accept
+from hpo.storage import studies, trials
+from hpo.storage.idempotency import Stored
+
+router = APIRouter(route_class=StrictRoute, tags=["leases"])
+
+Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+
+
+def assignment(claimed: Claimed, ttl_s: float) -> Assignment:
+    spec = claimed.definition.spec
+    return Assignment(
+        study_id=claimed.study,
+        study=spec.name,
+        number=claimed.number,
+        attempt=claimed.attempt,
+        lease=Lease(token=claimed.lease, expires_at=claimed.expires_at, ttl_s=ttl_s),
+        trainer=spec.trainer.name,
+        config={**spec.trainer.config, **claimed.params},
+        params=claimed.params,
+        seed=claimed.seed,
+        last_step=claimed.last_step,
+        target_step=claimed.target_step,
+        max_resource=spec.scheduler.max_resource,
+        rungs=list(claimed.definition.engine.levels),
+        checkpoint_every=spec.checkpoints.every,
+        checkpoints=[
+            CheckpointRef(id=c.id, lease=c.lease, step=c.step, sha256=c.sha256, size_bytes=c.size_bytes)
+            for c in claimed.checkpoints
+        ],
+        timeout_s=spec.trainer.timeout_s,
+    )
+
+
+@router.post("/claim", response_model=ClaimOut, responses=responses())
+def claim(body: ClaimIn, parts: Parts, caller: WorkerKey) -> Response:
+    """Take the most urgent queued trial of a queue; ``trial`` is null if there is none."""
+    ttl_s = parts.settings.lease_ttl_s
+    claimed = parts.ring(
+        parts.db.write(
+            lambda tx: leases.claim(
+                tx,
+                parts.definitions,
+                caller.project,
+                body.claim_id,
+                worker=body.worker,
+                queue=body.queue,
+                ttl_s=ttl_s,
+            )
+        )
+    )
+    return answer(ClaimOut(trial=None if claimed is None else assignment(claimed, ttl_s)))
+
+
+@router.post("/studies/{study}/ask", response_model=AskOut, responses=responses("not_found", "key_in_flight"))
+def ask(
+    study: Study, body: AskIn, request: Request, parts: Parts, caller: Trainer, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Take up to ``count`` trials of one study, for a trainer that Ladder does not run."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    ttl_s = body.lease_s or parts.settings.lease_ttl_s
+
+    def work(tx: Connection) -> tuple[Outcome[Any], Stored]:
+        taken: list[Assignment] = []
+        hungry = False
+        while len(taken) < body.count:
+            outcome = leases.claim(
+                tx, parts.definitions, caller.project, uuid4(), worker=body.worker, study=study_id, ttl_s=ttl_s
+            )
+            hungry |= outcome.advance is not None
+            if outcome.value is None:
+                break
+            taken.append(assignment(outcome.value, ttl_s))
+        reason = None if taken else _why_nothing(studies.get(tx, caller.project, str(study_id)))
+        out = AskOut(trials=taken, reason=reason, retry_after_s=None if taken else 1.0)
+        return Outcome(None, advance=study_id if hungry else None), Stored(200, {}, out.model_dump_json())
+
+    return once(parts, caller, request, idempotency_key, body, work)
+
+
+def _why_nothing(row: Any) -> Any:
+    if row.state in ("paused", "created"):
+        return "paused"
+    if row.state != "running":
+        return "finished"
+    return "max_concurrent" if row.running >= row.max_running else "waiting_for_rung"
+
+
+@router.post(
+    "/studies/{study}/trials/{number}/heartbeat",
+    response_model=HeartbeatOut,
+    responses=responses("not_found", "lease_lost"),
+)
+def heartbeat(study: Study, number: Number, body: LeaseIn, parts: Parts, caller: Trainer) -> Response:
+    """Renew the lease; ``stop`` says what the trial is asked to do."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    renewed = parts.db.write(lambda tx: leases.renew(tx, caller.project, study_id, number, body.lease))
+    stop = None if renewed.stop is None else renewed.stop.value
+    return answer(HeartbeatOut(lease_expires_at=renewed.expires_at, stop=stop))
+
+
+@router.post(
+    "/studies/{study}/trials/{number}/report",
+    response_model=ReportOut,
+    responses=responses("not_found", "lease_lost"),
+)
+def report(study: Study, number: Number, body: ReportIn, parts: Parts, caller: Trainer) -> Response:
+    """Accept metrics; at a rung, decide. A repeated report is answered as the first was."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    said = _report(body)
+    reply = parts.ring(parts.db.write(lambda tx: accept(tx, parts.definitions, caller.project, study_id, number, said)))
+    return answer(
+        ReportOut.model_validate(
+            {
+                "decision": reply.decision,
+                "target_step": reply.target_step,
+                "lease_expires_at": reply.lease_expires_at,
+            }
+        )
+    )
+
+
+def _report(body: ReportIn) -> Report:
+    steps = [StepResult(one.step, one.metrics, one.seconds) for one in (*body.earlier, body)]
+    if any(later.step <= before.step for before, later in pairwise(steps)):
+        raise InvalidSpec(FieldError("/earlier", "not_rising", "steps must rise, and end below the reported step"))
+    return Report(
+        lease=body.lease,
+        steps=tuple(steps),
+        checkpoints=tuple(SavedCheckpoint(c.step, c.sha256, c.size_bytes) for c in body.checkpoints),
+        corrupt=tuple(body.corrupt),
+        setup_s=body.setup_s,
+        peak_memory_bytes=body.peak_memory_bytes,
+    )
+
+
+@router.post(
+    "/studies/{study}/trials/{number}/release",
+    status_code=204,
+    responses=responses("not_found", "lease_lost"),
+)
+def release(study: Study, number: Number, body: ReleaseIn, parts: Parts, caller: Trainer) -> Response:
+    """Hand a trial back unfinished: it is queued again and that counts as no failure."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    saved = [SavedCheckpoint(c.step, c.sha256, c.size_bytes) for c in body.checkpoints]
+    parts.ring(
+        parts.db.write(
+            lambda tx: leases.release(
+                tx, caller.project, study_id, number, body.lease, checkpoints=saved, corrupt=body.corrupt
+            )
+        )
+    )
+    return Response(status_code=204)
+
+
+@router.post(
+    "/studies/{study}/trials/{number}/tell", response_model=TrialRead, responses=responses("not_found", "lease_lost")
+)
+def tell(study: Study, number: Number, body: TellIn, parts: Parts, caller: Trainer) -> Response:
+    """End a trial: complete, with a last value if one is given, or failed with an error."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+
+    def work(tx: Connection) -> tuple[Outcome[Any], TrialRead]:
+        outcome = _told(tx, parts, caller.project, study_id, number, body)
+        row = trials.get(tx, study_id, number)
+        return outcome, trial_read(row, parts.definitions.get(tx, study_id))
+
+    outcome, read = parts.db.write(work)
+    parts.ring(outcome)
+    return answer(read)
+
+
+def _told(tx: Connection, parts: Parts, project: UUID, study: UUID, number: int, body: TellIn) -> Outcome[Any]:
+    backoff_s = parts.settings.retry_backoff_s
+    step = None if body.step is None else StepResult(body.step, body.metrics)
+    if body.state == "failed":
+        error = body.error
+        failure = Failure("user_error") if error is None else Failure(**error.model_dump())
+        return leases.fail(
+            tx, parts.definitions, project, study, number, body.lease, failure, step=step, backoff_s=backoff_s
+        )
+    metrics = dict(body.metrics)
+    if body.values is not None:
+        objectives = parts.definitions.get(tx, study).spec.objectives
+        if len(body.values) != len(objectives):
+            message = f"one value per objective is wanted ({len(objectives)}), got {len(body.values)}"
+            raise InvalidSpec(FieldError("/values", "wrong_count", message))
+        metrics |= {objective.metric: value for objective, value in zip(objectives, body.values, strict=True)}
+    if metrics:
+        current = trials.get(tx, study, number)
+        last = StepResult(body.step or max(current.last_step + 1, 1), metrics)
+        outcome = accept(tx, parts.definitions, project, study, number, Report(body.lease, (last,)))
+        if outcome.value.decision != "continue":
+            return outcome
+    return leases.complete(tx, project, study, number, body.lease)

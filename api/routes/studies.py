@@ -1,0 +1,215 @@
+"""Studies: create, list, read, change, command; their rungs and best trials."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from sqlalchemy import Connection
+
+from api.answers import IdempotencyKey, answer, once, page_token, read_token
+from api.deps import Parts, Reader, Writer
+from api.errors import responses
+from api.schemas.studies import (
+    BestList,
+    DryRun,
+    RungList,
+    RungPlan,
+    StudyCreate,
+    StudyPage,
+    StudyPatch,
+    StudyRead,
+    StudyVerb,
+)
+from api.strict_json import StrictRoute
+from api.views import best_trial, rung_reads, study_read
+from hpo.domain.errors import FieldError, InvalidSpec, Malformed
+from hpo.domain.study import StudyState
+from hpo.engine import plan
+from hpo.lifecycle import studies as lifecycle
+from hpo.lifecycle.outcome import Outcome
+from hpo.spec.study import StudySpec
+from hpo.storage import studies as stored
+from hpo.storage.idempotency import Stored
+from hpo.storage.keys import audit
+
+router = APIRouter(prefix="/studies", route_class=StrictRoute, tags=["studies"])
+
+Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
+PageSize = Annotated[int, Query(ge=1, description="coerced to 1000")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=StudyRead,
+    responses={
+        200: {"model": DryRun, "description": "the dry run"},
+        **responses("name_taken", "key_in_flight", "too_large", "idempotency_key_reused"),
+    },
+)
+def create_study(
+    body: StudyCreate,
+    request: Request,
+    parts: Parts,
+    caller: Writer,
+    dry_run: bool = False,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a study; control starts it as soon as the transaction has committed. A dry run stores nothing."""
+    spec = lifecycle.normalise(body.to_spec())
+    if dry_run:
+        return answer(_dry_run(spec))
+
+    def work(tx: Connection) -> tuple[Outcome[UUID], Stored]:
+        outcome = lifecycle.create(tx, caller.project, spec, start=body.start)
+        audit(tx, caller, "study.create", spec.name, request.state.request_id)
+        read = study_read(tx, stored.get(tx, caller.project, str(outcome.value)), live_s=parts.live_s)
+        headers = {"Location": f"/api/v1/studies/{outcome.value}", "ETag": f'"{read.revision}"'}
+        return outcome, Stored(201, headers, read.model_dump_json())
+
+    return once(parts, caller, request, idempotency_key, body, work)
+
+
+def _dry_run(spec: StudySpec) -> DryRun:
+    planned = plan(spec)
+    return DryRun(
+        spec=spec.model_dump(mode="json"),
+        rungs=[RungPlan(rung=r.rung, resource=r.resource, trials=r.trials) for r in planned.rungs],
+        max_trials=spec.max_trials,
+        epochs=planned.epochs,
+        epochs_without_pruning=planned.epochs_without_pruning,
+    )
+
+
+@router.get("", response_model=StudyPage, responses=responses())
+def list_studies(
+    parts: Parts,
+    caller: Reader,
+    state: Annotated[list[StudyState] | None, Query()] = None,
+    label: Annotated[list[str] | None, Query(description="key:value, may be repeated")] = None,
+    order_by: Literal["updated_at", "-updated_at"] = "-updated_at",
+    page_size: PageSize = 50,
+    page_token_: Annotated[str | None, Query(alias="page_token", max_length=1000)] = None,
+) -> Response:
+    """Studies by the time of their last change, newest first unless asked otherwise."""
+    size = min(page_size, 1000)
+    labels = dict(_label(text) for text in label or [])
+    filters = {"state": sorted(state or []), "label": labels, "order_by": order_by}
+    token = read_token(filters, page_token_)
+    after = None if token is None else _key(token)
+
+    def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
+        rows = stored.page(
+            tx,
+            caller.project,
+            states=[s.value for s in state or []],
+            labels=labels,
+            descending=order_by.startswith("-"),
+            after=after,
+            limit=size + 1,
+        )
+        more = len(rows) > size
+        reads = [study_read(tx, row, live_s=parts.live_s) for row in rows[:size]]
+        return reads, page_token(filters, (rows[size - 1].updated_at, rows[size - 1].id)) if more else None
+
+    items, next_token = parts.db.read(work)
+    return answer(StudyPage(items=items, next_page_token=next_token))
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise InvalidSpec(FieldError("/label", "not_a_pair", f"label must be key:value, got {text[:100]!r}"))
+    return name, value
+
+
+def _key(token: list[Any]) -> tuple[datetime, UUID]:
+    try:
+        return datetime.fromisoformat(token[0]), UUID(token[1])
+    except (ValueError, IndexError, TypeError):
+        raise Malformed("page_token is not one that this API gave") from None
+
+
+@router.get("/{study}", response_model=StudyRead, responses=responses("not_found"))
+def get_study(study: Study, parts: Parts, caller: Reader) -> Response:
+    """One study with its counts, its best trial and why it may stand still."""
+    read = parts.db.read(lambda tx: study_read(tx, stored.get(tx, caller.project, study), live_s=parts.live_s))
+    return answer(read, headers={"ETag": f'"{read.revision}"'})
+
+
+@router.patch("/{study}", response_model=StudyRead, responses=responses("not_found", "stale_revision"))
+def patch_study(
+    study: Study,
+    body: StudyPatch,
+    request: Request,
+    parts: Parts,
+    caller: Writer,
+    if_match: Annotated[str | None, Header(max_length=100)] = None,
+) -> Response:
+    """Change budget, labels or description; If-Match guards against another's change in between."""
+    revision = None if if_match is None or if_match == "*" else _revision(if_match)
+    changes = body.model_dump(exclude_unset=True)
+
+    def work(tx: Connection) -> tuple[Outcome[None], StudyRead]:
+        study_id = stored.resolve(tx, caller.project, study)
+        outcome = lifecycle.patch(tx, caller.project, study_id, changes, revision=revision)
+        audit(tx, caller, "study.patch", str(study_id), request.state.request_id)
+        return outcome, study_read(tx, stored.get(tx, caller.project, str(study_id)), live_s=parts.live_s)
+
+    outcome, read = parts.db.write(work)
+    parts.ring(outcome)
+    return answer(read, headers={"ETag": f'"{read.revision}"'})
+
+
+def _revision(etag: str) -> int:
+    text = etag.removeprefix("W/").strip('"')
+    if not (text.isdecimal() and text.isascii() and len(text) < 10):
+        raise Malformed(f"If-Match must be an ETag that this API gave, got {etag[:50]!r}")
+    return int(text)
+
+
+@router.get("/{study}/rungs", response_model=RungList, responses=responses("not_found"))
+def get_rungs(study: Study, parts: Parts, caller: Reader) -> Response:
+    """The rungs: how many trials reported, were promoted, wait and run, and the value needed to go on."""
+
+    def work(tx: Connection) -> RungList:
+        row = stored.get(tx, caller.project, study)
+        return RungList(items=rung_reads(tx, row, parts.definitions.get(tx, row.id)))
+
+    return answer(parts.db.read(work))
+
+
+@router.get("/{study}/best", response_model=BestList, responses=responses("not_found"))
+def get_best(study: Study, parts: Parts, caller: Reader, top: Annotated[int, Query(ge=1, le=100)] = 5) -> Response:
+    """The best trials by the objective at their newest step."""
+
+    def work(tx: Connection) -> BestList:
+        row = stored.get(tx, caller.project, study)
+        objective = parts.definitions.get(tx, row.id).spec.objective
+        rows = stored.best(tx, row.id, top)
+        metrics = stored.newest_metrics(tx, [one.id for one in rows])
+        return BestList(items=[best_trial(one, objective, metrics.get(one.id, {})) for one in rows])
+
+    return answer(parts.db.read(work))
+
+
+@router.post("/{study}/{verb}", response_model=StudyRead, responses=responses("not_found", "invalid_state"))
+def command_study(
+    study: Study,
+    verb: StudyVerb,
+    request: Request,
+    parts: Parts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """start, pause, resume, stop (let running rungs end) or cancel (now); repeating one changes nothing."""
+
+    def work(tx: Connection) -> tuple[Outcome[None], Stored]:
+        study_id = stored.resolve(tx, caller.project, study)
+        outcome = lifecycle.command(tx, caller.project, study_id, verb)
+        audit(tx, caller, f"study.{verb}", str(study_id), request.state.request_id)
+        read = study_read(tx, stored.get(tx, caller.project, str(study_id)), live_s=parts.live_s)
+        return outcome, Stored(200, {"ETag": f'"{read.revision}"'}, read.model_dump_json())
+
+    return once(parts, caller, request, idempotency_key, None, work)

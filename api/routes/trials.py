@@ -1,0 +1,124 @@
+"""Trials of a study with their metrics, decisions and attempts."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+from sqlalchemy import Connection
+
+from api.answers import answer, page_token, read_token
+from api.deps import Parts, Reader
+from api.errors import responses
+from api.schemas.trials import AttemptList, DecisionList, MetricPage, TrialPage, TrialRead
+from api.strict_json import StrictRoute
+from api.views import attempt_read, decision_reads, metric_read, trial_read
+from hpo.domain.trial import TrialState
+from hpo.storage import trials as stored
+from hpo.storage.trials import NO_LOSS, Order
+
+router = APIRouter(prefix="/studies/{study}/trials", route_class=StrictRoute, tags=["trials"])
+
+Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+PageSize = Annotated[int, Query(ge=1, description="coerced to 1000")]
+PageToken = Annotated[str | None, Query(alias="page_token", max_length=1000)]
+
+
+@router.get("", response_model=TrialPage, responses=responses("not_found"))
+def list_trials(
+    study: Study,
+    parts: Parts,
+    caller: Reader,
+    state: Annotated[list[TrialState] | None, Query()] = None,
+    rung: Annotated[int | None, Query(ge=0, le=1000, description="index of the highest rung reached")] = None,
+    order_by: Literal["number", "-number", "value", "-value"] = "number",
+    page_size: PageSize = 50,
+    page_token_: PageToken = None,
+) -> Response:
+    """Trials by number or by value; trials without a value come last."""
+    size = min(page_size, 1000)
+
+    filters = {"study": study, "state": sorted(state or []), "rung": rung, "order_by": order_by}
+    token = read_token(filters, page_token_)
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    definition = parts.db.read(lambda tx: parts.definitions.get(tx, study_id))
+    order = _order(order_by, maximize=definition.spec.objective.direction == "maximize")
+    rows = parts.db.read(
+        lambda tx: stored.page(
+            tx,
+            study_id,
+            states=[one.value for one in state or []],
+            rung=rung,
+            order=order,
+            after=None if token is None else tuple(token),
+            limit=size + 1,
+        )
+    )
+    last = rows[size - 1] if len(rows) > size else None
+    items = [trial_read(row, definition) for row in rows[:size]]
+    next_token = None
+    if last is not None:
+        loss = NO_LOSS if last.loss is None else last.loss if order == "loss" else -last.loss
+        key = (last.number,) if order in ("number", "-number") else (loss, last.number)
+        next_token = page_token(filters, key)
+    return answer(TrialPage(items=items, next_page_token=next_token))
+
+
+def _order(order_by: str, *, maximize: bool) -> Order:
+    if order_by == "value":
+        return "-loss" if maximize else "loss"
+    if order_by == "-value":
+        return "loss" if maximize else "-loss"
+    return "number" if order_by == "number" else "-number"
+
+
+@router.get("/{number}", response_model=TrialRead, responses=responses("not_found"))
+def get_trial(study: Study, number: Number, parts: Parts, caller: Reader) -> Response:
+    """One trial."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    return answer(
+        parts.db.read(lambda tx: trial_read(stored.get(tx, study_id, number), parts.definitions.get(tx, study_id)))
+    )
+
+
+@router.get("/{number}/metrics", response_model=MetricPage, responses=responses("not_found"))
+def get_metrics(
+    study: Study,
+    number: Number,
+    parts: Parts,
+    caller: Reader,
+    name: Annotated[list[str] | None, Query(description="only these metrics")] = None,
+    after_step: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    page_size: PageSize = 1000,
+) -> Response:
+    """The accepted metrics of each step, rising in step; past ``after_step``."""
+    size = min(page_size, 1000)
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    rows = parts.db.read(
+        lambda tx: stored.metrics(tx, stored.get(tx, study_id, number).id, after_step=after_step, limit=size + 1)
+    )
+    items = [metric_read(row) for row in rows[:size]]
+    for item in items if name else []:
+        item.metrics = {key: value for key, value in item.metrics.items() if key in (name or [])}
+    more = len(rows) > size
+    return answer(MetricPage(items=items, next_page_token=str(items[-1].step) if more else None))
+
+
+@router.get("/{number}/decisions", response_model=DecisionList, responses=responses("not_found"))
+def get_decisions(study: Study, number: Number, parts: Parts, caller: Reader) -> Response:
+    """What the scheduler decided at each rung that the trial reached."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+
+    def work(tx: Connection) -> DecisionList:
+        stored.get(tx, study_id, number)
+        rows = stored.decisions(tx, study_id, number)
+        return DecisionList(items=decision_reads(rows, parts.definitions.get(tx, study_id)))
+
+    return answer(parts.db.read(work))
+
+
+@router.get("/{number}/attempts", response_model=AttemptList, responses=responses("not_found"))
+def get_attempts(study: Study, number: Number, parts: Parts, caller: Reader) -> Response:
+    """Each claim of the trial: who trained it, from where to where, how it ended, what it cost."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    rows = parts.db.read(lambda tx: stored.attempts(tx, stored.get(tx, study_id, number).id))
+    return answer(AttemptList(items=[attempt_read(row) for row in rows]))

@@ -1,0 +1,157 @@
+"""From rows to response models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from api.schemas.studies import BestTrial, Condition, Counts, RungRead, StudyRead, Usage
+from api.schemas.trials import ArtifactRead, AttemptRead, DecisionRead, EventRead, MetricRead, TrialRead
+from api.schemas.workers import WorkerRead
+from hpo.checkpoints.base import file_name
+from hpo.domain.study import StudyState
+from hpo.lifecycle.definitions import Definition
+from hpo.spec.search import Objective
+from hpo.spec.study import StudySpec
+from hpo.storage import studies
+from hpo.storage.rungs import SqlRungLog
+
+
+def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
+    spec = StudySpec.model_validate(row.spec)
+    top = studies.best(tx, row.id)
+    return StudyRead.model_construct(
+        **{name: getattr(spec, name) for name in StudySpec.model_fields},
+        id=row.id,
+        state=StudyState(row.state),
+        state_reason=row.state_reason,
+        revision=row.revision,
+        counts=Counts.model_validate({name: getattr(row, name) for name in Counts.model_fields}),
+        best=best_trial(top[0], spec.objective, {}) if top else None,
+        usage=Usage(epochs=row.spent, gpu_hours=row.device_seconds / 3600),
+        conditions=conditions(tx, row, live_s=live_s),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+    )
+
+
+def best_trial(row: Row[Any], objective: Objective, metrics: dict[str, Any]) -> BestTrial:
+    return BestTrial(
+        number=row.number,
+        value=objective.value(row.loss),
+        params=row.params,
+        state=row.state,
+        step=row.last_step,
+        metrics=metrics,
+    )
+
+
+def conditions(tx: Connection, row: Row[Any], *, live_s: float) -> list[Condition]:
+    """Why a running study may not move, in plain words."""
+    if row.state != StudyState.RUNNING:
+        return []
+    live = studies.live_workers(tx, row.project_id, row.queue, live_s)
+    message = f"queue {row.queue} has {live} live worker{'s' * (live != 1)}"
+    if live == 0:
+        message += f"; start one: ladder worker --queue {row.queue}"
+    reason = "LiveWorkers" if live else "NoLiveWorker"
+    return [Condition(type="WorkersAvailable", status=live > 0, reason=reason, message=message)]
+
+
+def trial_read(row: Row[Any], definition: Definition) -> TrialRead:
+    objective = definition.spec.objective
+    return TrialRead(
+        number=row.number,
+        state=row.state,
+        params=row.params,
+        value=None if row.loss is None else objective.value(row.loss),
+        non_finite=row.non_finite,
+        bracket=row.bracket,
+        rung=row.rung,
+        last_step=row.last_step,
+        target_step=row.target_step,
+        attempt=row.attempt,
+        worker=row.worker if row.state == "running" else None,
+        error=row.error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+    )
+
+
+def rung_reads(tx: Connection, row: Row[Any], definition: Definition) -> list[RungRead]:
+    """The rung table; the cut-off is the value of the last trial that may go on by the counts of now."""
+    log = SqlRungLog(tx, row.id)
+    reads = []
+    for r in studies.rung_table(tx, row.id):
+        cutoff = definition.engine.scheduler.cutoff(r.bracket, r.rung, log)
+        reads.append(
+            RungRead(
+                bracket=r.bracket,
+                rung=r.rung,
+                resource=r.resource,
+                reported=r.entries,
+                promoted=r.promoted,
+                waiting=r.waiting,
+                running=r.running,
+                cutoff=None if cutoff is None else definition.spec.objective.value(cutoff),
+            )
+        )
+    return reads
+
+
+def metric_read(row: Row[Any]) -> MetricRead:
+    return MetricRead(step=row.step, attempt=row.attempt, metrics=row.metrics, seconds=row.seconds, at=row.at)
+
+
+def decision_reads(rows: Sequence[Row[Any]], definition: Definition) -> list[DecisionRead]:
+    return [
+        DecisionRead(
+            seq=row.seq,
+            bracket=row.bracket,
+            rung=row.rung,
+            resource=definition.engine.levels[row.rung],
+            value=definition.spec.objective.value(row.loss),
+            decision=row.decision,
+            at=row.at,
+        )
+        for row in rows
+    ]
+
+
+def attempt_read(row: Row[Any]) -> AttemptRead:
+    return AttemptRead.model_validate({name: getattr(row, name) for name in AttemptRead.model_fields})
+
+
+def artifact_read(row: Row[Any]) -> ArtifactRead:
+    return ArtifactRead(
+        name=file_name(row.step),
+        id=row.id,
+        step=row.step,
+        attempt=row.attempt,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        created_at=row.created_at,
+    )
+
+
+def event_read(row: Row[Any]) -> EventRead:
+    return EventRead(seq=row.seq, type=row.type, trial=row.number, data=row.data, at=row.at)
+
+
+def worker_read(row: Row[Any]) -> WorkerRead:
+    busy = row.study is not None
+    state = "lost" if row.lost else "draining" if row.drain else "busy" if busy else "idle"
+    return WorkerRead(
+        name=row.name,
+        queue=row.queue,
+        host=row.host,
+        device=row.device,
+        state=state,
+        trial=f"{row.study}/{row.number}" if busy else None,
+        versions=row.versions,
+        started_at=row.started_at,
+        seen_at=row.seen_at,
+        drain=row.drain,
+    )

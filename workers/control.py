@@ -1,0 +1,164 @@
+"""Control: moves studies on when rung for, and sweeps for what nobody rang for.
+
+``advance`` comes by Celery; the sweep runs in a thread of every control process (docs/adr/0006): what takes back dead
+leases must not depend on the broker. Any number of control processes may run: the study's row serialises them.
+"""
+
+import threading
+from collections import OrderedDict
+from functools import partial
+from uuid import UUID
+
+import structlog
+from celery import Celery
+from sqlalchemy import Connection
+
+from hpo.checkpoints.filesystem import FilesystemStore
+from hpo.domain.errors import LadderError, NotFound
+from hpo.domain.history import TrialRecord
+from hpo.domain.trial import TrialState
+from hpo.doorbell import Doorbell
+from hpo.lifecycle import advance, leases, sweep
+from hpo.lifecycle.advance import Progress, Room
+from hpo.lifecycle.definitions import Definitions
+from hpo.lifecycle.promotion import begin_stopping
+from hpo.settings import Settings
+from hpo.storage import checkpoints
+from hpo.storage import leases as stored_leases
+from hpo.storage.db import Db, make_engine
+from hpo.storage.replay import HistoryCache
+
+log = structlog.get_logger()
+
+MAX_ASKED_AT_ONCE = 32  # then the results since are looked at before the next ones are sampled
+
+
+class Histories:
+    """The histories of the studies that this process samples for, least recently used ones dropped."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._known: OrderedDict[UUID, HistoryCache] = OrderedDict()
+
+    def get(self, study: UUID) -> HistoryCache:
+        history = self._known.setdefault(study, HistoryCache())
+        self._known.move_to_end(study)
+        while len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return history
+
+
+class Control:
+    """The long-lived parts of one control process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._db = Db(make_engine(settings, pool_size=4))
+        self._doorbell = Doorbell(settings.redis_url.get_secret_value())
+        self._store = FilesystemStore(settings.checkpoint_root.expanduser())
+        self._definitions = Definitions()
+        self._histories = Histories()
+        self._sampling = threading.Lock()  # the sweep and the tasks share the histories
+        self._ended = threading.Event()
+
+    def advance(self, study: UUID) -> None:
+        """Do all that the study needs now: promotions, new trials, its end. Samples with no transaction open."""
+        live_s = 3 * self._settings.heartbeat_s
+        with self._sampling:
+            while not self._ended.is_set():
+                todo = self._db.write(lambda tx: advance.look(tx, self._definitions, study, live_s=live_s))
+                if todo is None:
+                    return
+                if isinstance(todo, Progress):
+                    if todo.queue is not None:
+                        self._doorbell.ring(todo.queue)
+                    continue
+                self._sample(study, todo)
+
+    def _sample(self, study: UUID, room: Room) -> None:
+        history = self._histories.get(study)
+        self._db.read(lambda tx: history.sync(tx, study, room.cursor))
+        records = list(history.before(room.first))
+        asked = []
+        for number in range(room.first, room.first + min(room.count, MAX_ASKED_AT_ONCE)):
+            params = room.definition.engine.ask(records, number)
+            records.append(TrialRecord(number, params, TrialState.QUEUED))
+            asked.append(params)
+        queue = self._db.write(lambda tx: advance.add_trials(tx, study, room, asked))
+        if queue is None:
+            log.info("samples-void", study=str(study), first=room.first)
+            return
+        for _ in asked:
+            self._doorbell.ring(queue)
+
+    def sweep(self) -> None:
+        """Take back dead leases, end overspent studies, move on those that stand still, ring again, collect."""
+        self._reap()
+        self._db.write(_end_overspent)
+        for study in self._db.read(sweep.restless):
+            self.advance(study)
+        for queue in self._db.write(lambda tx: sweep.unheard(tx, after_s=self._settings.ring_again_s)):
+            self._doorbell.ring(queue)
+        self._db.write(sweep.forget_old_keys)
+        self._collect()
+
+    def _reap(self) -> None:
+        for row in self._db.read(stored_leases.expired):
+            outcome = self._db.write(
+                partial(
+                    leases.reap,
+                    definitions=self._definitions,
+                    project=row.project_id,
+                    study=row.study_id,
+                    number=row.number,
+                    lease=row.lease_id,
+                    backoff_s=self._settings.retry_backoff_s,
+                )
+            )
+            if outcome is not None:
+                log.warning("lease-reaped", study=str(row.study_id), trial=row.number)
+                for queue in outcome.queues:
+                    self._doorbell.ring(queue)
+
+    def _collect(self) -> None:
+        rows = self._db.read(lambda tx: checkpoints.collectable(tx, age_s=self._settings.checkpoint_gc_age_s))
+        # Marked first: a row that is still "ok" always has its bytes.
+        if rows:
+            self._db.write(lambda tx: checkpoints.mark_deleted(tx, [row.id for row in rows]))
+        for row in rows:
+            self._store.delete(row.study_id, row.number, row.lease_id, step=row.step)
+
+    def sweep_until_ended(self) -> None:
+        """Sweep every ``sweep_s`` seconds. An outage of Postgres is waited out: the next round tries again."""
+        while not self._ended.is_set():
+            try:
+                self.sweep()
+            except LadderError as error:
+                log.warning("sweep-failed", error=error.detail)
+            self._ended.wait(self._settings.sweep_s)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._doorbell.close()
+
+
+def _end_overspent(tx: Connection) -> None:
+    for row in sweep.overspent(tx):
+        begin_stopping(tx, row.id, row.last_seq, row.reason)
+
+
+def register(app: Celery, settings: Settings) -> Control:
+    """Add control's tasks to a Celery app; returns the parts, whose ``sweep_until_ended`` wants a thread."""
+    control = Control(settings)
+
+    @app.task(name="control.advance", ignore_result=True)
+    def advance_study(study: str) -> None:
+        """A doorbell: does whatever the study needs by now, so a lost or doubled message does no harm."""
+        try:
+            control.advance(UUID(study))
+        except NotFound:
+            log.info("study-gone", study=study)
+        except LadderError as error:
+            log.warning("advance-failed", study=study, error=error.detail)
+
+    return control
