@@ -1,0 +1,18 @@
+"""Small valid specs for tests."""
+
+from typing import Any
+
+from hpo.spec.study import StudySpec
+
+
+def a_study(**fields: Any) -> StudySpec:
+    """A spec that runs, with the given top-level fields in place of the plain ones."""
+    plain: dict[str, Any] = {
+        "name": "plain",
+        "objectives": [{"metric": "loss", "direction": "minimize"}],
+        "search_space": [{"type": "float", "name": "x", "low": 0, "high": 1}],
+        "sampler": {"type": "random", "seed": 1},
+        "scheduler": {"type": "asha", "max_resource": 9},
+        "trainer": {"name": "synthetic"},
+    }
+    return StudySpec.model_validate(plain | fields)
