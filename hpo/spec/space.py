@@ -1,6 +1,7 @@
 """What a user may search over: one model per kind of parameter. Sampling and encoding live in ``hpo/space``."""
 
 import math
+import sys
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
@@ -27,6 +28,8 @@ class FloatParam(SpecModel):
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         _check_bounds(self.low, self.high, self.log)
+        if max(-self.low, self.high) > sys.float_info.max:  # a JSON integer has no end
+            raise refuse("out_of_range", f"low and high must lie within ±{sys.float_info.max:.3g}")
         if self.step is not None:
             if self.log:
                 raise refuse("log_with_step", "step cannot be combined with log: give one of them")
@@ -34,6 +37,8 @@ class FloatParam(SpecModel):
                 raise refuse(
                     "step_too_large", f"step must be at most high - low = {self.high - self.low}, got {self.step}"
                 )
+            if (self.high - self.low) / self.step > 2**53:  # beyond, neighbours on the grid are the same float
+                raise refuse("step_too_small", f"step must leave at most 2^53 points, got {self.step}")
         return self
 
     @property
