@@ -15,6 +15,7 @@ from hpo.space.values import choice_index, grid_value
 from hpo.spec.space import CategoricalParam, FloatParam, IntParam, Param
 
 Rank = tuple[int, int, float, int]
+INTERNAL = "internal"  # attribute with the params as numbers, in the order of the distributions
 
 
 class OptunaHistory:
@@ -80,15 +81,16 @@ class OptunaHistory:
         state = _state(record)
         # A diverged trial loses its losses: Optuna ranks a pruned trial without any below all others.
         losses = {} if record.diverged else dict(record.losses)
+        params = {param.name: encoded(param, record.params[param.name]) for param in self._space}
         return FrozenTrial(
             number=record.number,
             state=state,
             value=record.loss if state is OptunaState.COMPLETE else None,
             datetime_start=None,
             datetime_complete=None,
-            params={param.name: encoded(param, record.params[param.name]) for param in self._space},
+            params=params,
             distributions=self.distributions,
-            user_attrs={},
+            user_attrs={INTERNAL: tuple(map(float, params.values()))},
             system_attrs={},
             intermediate_values=losses,
             trial_id=record.number,

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.samplers._tpe import _truncnorm
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 
 from hpo.domain.history import Params, RngKey, TrialRecord
 from hpo.domain.trial import TrialState
@@ -46,6 +46,11 @@ def tpe(*, multivariate: bool = True) -> Tpe:
     return Tpe(n_startup_trials=10, n_ei_candidates=24, multivariate=multivariate)
 
 
+def in_order(multivariate: bool) -> Space:
+    # Optuna's study sorts the parameters by name, so a multivariate draw takes its random numbers in that order.
+    return tuple(sorted(SPACE, key=lambda param: param.name)) if multivariate else SPACE
+
+
 @pytest.mark.parametrize("multivariate", [True, False])
 def test_up_to_the_bound_the_answer_is_the_one_of_optuna_with_its_own_study(
     multivariate: bool, monkeypatch: pytest.MonkeyPatch
@@ -57,7 +62,9 @@ def test_up_to_the_bound_the_answer_is_the_one_of_optuna_with_its_own_study(
     key = RngKey(3, len(history))
     seed = int(np.random.SeedSequence([key.seed, key.number]).generate_state(1)[0])
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multivariate)
+    params = tpe(multivariate=multivariate).ask(in_order(multivariate), history, key)
     monkeypatch.setattr(_truncnorm, "_log_ndtr", np.vectorize(_truncnorm._log_ndtr_single, otypes=[float]))
+    monkeypatch.setattr(_truncnorm, "_ndtr", np.vectorize(_truncnorm._ndtr_single, otypes=[float]))
     study = optuna.create_study(sampler=sampler)
     for shown in mirror.window(n, n):
         known = copy(shown)  # a study wants instants, which no sampler reads
@@ -65,17 +72,15 @@ def test_up_to_the_bound_the_answer_is_the_one_of_optuna_with_its_own_study(
         known.datetime_complete = EPOCH if known.state.is_finished() else None
         study.add_trial(known)
     asked = study.ask(mirror.distributions)
-    # Optuna's study sorts the parameters by name, so a multivariate draw takes its random numbers in that order.
-    in_order = tuple(sorted(SPACE, key=lambda param: param.name)) if multivariate else SPACE
-    params = tpe(multivariate=multivariate).ask(in_order, history, key)
     assert {param.name: encoded(param, params[param.name]) for param in SPACE} == pytest.approx(asked.params, rel=1e-6)
 
 
-def test_scipys_function_has_the_values_of_the_one_it_replaces() -> None:
+def test_scipys_functions_have_the_values_of_those_they_replace() -> None:
     points = np.concatenate([np.linspace(-60, 10, 4001), -np.logspace(-12, 3, 500), [0.0, -0.0]])
-    theirs = np.array([_truncnorm._log_ndtr_single(float(point)) for point in points])
-    assert log_ndtr(points) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
-    assert _truncnorm._log_ndtr is log_ndtr
+    for ours, theirs in ((log_ndtr, _truncnorm._log_ndtr_single), (ndtr, _truncnorm._ndtr_single)):
+        expected = np.array([theirs(float(point)) for point in points])
+        assert ours(points) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert (_truncnorm._log_ndtr, _truncnorm._ndtr) == (log_ndtr, ndtr)
 
 
 def test_the_window_holds_the_best_the_newest_and_all_that_run() -> None:
