@@ -60,9 +60,10 @@ class TrainerConfig(BaseModel):
 
 
 class ImageCnnConfig(TrainerConfig):
-    """What every image network is trained with. ``momentum`` is used by sgd and rmsprop.
+    """What every image network is trained with.
 
-    The other optimizers ignore ``momentum``, so that it can be searched together with the optimizer.
+    ``momentum`` is used by sgd and rmsprop; the others ignore it, so that it can be searched together with the
+    optimizer.
     """
 
     dataset: Literal["digits", "cifar10"] = "digits"
@@ -74,7 +75,7 @@ class ImageCnnConfig(TrainerConfig):
     architecture: str = "two_conv"
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"] = "adam"
     lr: Annotated[StrictFloat, Field(gt=0, le=10)] = 1e-3
-    momentum: Annotated[StrictFloat, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[StrictFloat, Field(ge=0, lt=1)] | None = Field(None, description="None: sgd 0.9, rmsprop 0")
     weight_decay: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.0
     batch_size: Annotated[StrictInt, Field(ge=1, le=8192)] = 64
     dtype: Literal["fp32"] = "fp32"

@@ -10,12 +10,20 @@ Parameters = Iterable[nn.Parameter]
 
 # Fused kernels where torch has them for the CPU too: one pass over the parameters instead of several per tensor.
 _MAKERS: Mapping[str, Callable[[Parameters, ImageCnnConfig], optim.Optimizer]] = {
-    "sgd": lambda params, c: optim.SGD(params, lr=c.lr, momentum=c.momentum, weight_decay=c.weight_decay, fused=True),
+    "sgd": lambda params, c: optim.SGD(
+        params, lr=c.lr, momentum=_momentum(c, 0.9), weight_decay=c.weight_decay, fused=True
+    ),
     "adam": lambda params, c: optim.Adam(params, lr=c.lr, weight_decay=c.weight_decay, fused=True),
     "adamw": lambda params, c: optim.AdamW(params, lr=c.lr, weight_decay=c.weight_decay, fused=True),
-    "rmsprop": lambda params, c: optim.RMSprop(params, lr=c.lr, momentum=c.momentum, weight_decay=c.weight_decay),
+    "rmsprop": lambda params, c: optim.RMSprop(
+        params, lr=c.lr, momentum=_momentum(c, 0.0), weight_decay=c.weight_decay
+    ),
     "adadelta": lambda params, c: optim.Adadelta(params, lr=c.lr, weight_decay=c.weight_decay),
 }
+
+
+def _momentum(config: ImageCnnConfig, usual: float) -> float:
+    return usual if config.momentum is None else config.momentum
 
 
 def build_optimizer(config: ImageCnnConfig, parameters: Parameters) -> optim.Optimizer:

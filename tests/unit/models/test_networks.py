@@ -116,6 +116,12 @@ def test_an_optimizer_has_what_the_configuration_says(
     assert (group["lr"], group["weight_decay"], group.get("momentum")) == (0.25, 0.125, momentum)
 
 
+@pytest.mark.parametrize(("name", "momentum"), [("sgd", 0.9), ("rmsprop", 0.0)])
+def test_momentum_is_by_default_what_suits_the_optimizer(name: str, momentum: float) -> None:
+    wanted = config(optimizer=name)
+    assert build_optimizer(wanted, build(wanted).parameters()).param_groups[0]["momentum"] == momentum
+
+
 def test_the_learning_rate_is_set_on_every_group() -> None:
     optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)], lr=1.0)
     set_lr(optimizer, 0.5)

@@ -33,7 +33,7 @@ def configuration(network: str, optimizer: str) -> dict[str, Any]:
     entries = {"architecture": network, **NETWORKS[network], "weight_decay": 1e-3, "lr": 0.01, "train_images": 105}
     if optimizer == "sgd without momentum":
         return {**entries, "optimizer": "sgd", "momentum": 0.0}
-    return {**entries, "optimizer": optimizer, "batch_size": 25}
+    return {**entries, "optimizer": optimizer, "momentum": 0.5, "batch_size": 25}
 
 
 def timeless(metrics: dict[str, float]) -> dict[str, float]:
