@@ -88,13 +88,13 @@ def work(settings: Settings, threads: int) -> int:
 
 def run_control(settings: Settings) -> int:
     """Advance studies and sweep until told to stop; returns the exit code."""
-    from workers.control import register, start_sweeper  # the only part of this package that reads the database
+    from workers.control import register  # the only part of this package that reads the database
 
     configure_logs()
     app = celery_app(settings)
-    register(app, settings)
-    stop_on_signals(lambda: None)
-    start_sweeper(settings)
+    control = register(app, settings)
+    stop_on_signals(control.end)
+    Thread(target=control.sweep_until_ended, name="sweep", daemon=True).start()
     return serve(app, "control")
 
 
