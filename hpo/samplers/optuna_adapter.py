@@ -28,12 +28,12 @@ RECENT = 225
 class Tpe:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, over a bounded part of the history.
 
-    An ask of Optuna's takes time in proportion to the trials: 64 ms with 5,000 trials of 8 parameters, 4 ms here at any
-    number. TPE tells the best min(n / 10, 25) trials from the rest, and weights the rest the less the older they are.
-    So it is shown the best ``BEST`` by its own order, the ``RECENT`` newest of the rest, and all that run without a result
-    yet (constant liar). Up to ``BEST + RECENT`` results this is Optuna's answer; beyond, the model of the good
-    is still the same, and the model of the rest forgets what had the least weight: weights fade out over the newest
-    ``RECENT`` instead of over all.
+    An ask of Optuna's takes time in proportion to the trials: 64 ms with 5,000 trials of 8 parameters, 4 ms here at
+    any number. TPE tells the best min(n / 10, 25) trials from the rest, and weights the rest the less the older they
+    are. So it is shown the best ``BEST`` by its own order, the ``RECENT`` newest of the rest, and all that run
+    without a result yet (constant liar). Up to ``BEST + RECENT`` results this is Optuna's answer; beyond, the model
+    of the good is still the same, and the model of the rest forgets what had the least weight: weights fade out over
+    the newest ``RECENT`` instead of over all.
 
     One object serves one study in one process. It remembers conversions only: answers depend on the arguments alone.
     """
