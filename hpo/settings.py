@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     queue: str = Field("cpu", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     worker_name: str | None = None
     slots: int = Field(1, ge=1)
+    threads: int | None = Field(None, ge=1, description="CPU threads of a trainer; None: the cores shared by the slots")
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
     request_timeout_s: float = Field(10.0, gt=0)
     isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")

@@ -35,9 +35,8 @@ def run_worker(settings: Settings) -> int:
     With several slots, one process each.
     """
     configure_logs()
-    if settings.slots == 1:
-        return work(settings, threads_per_slot(1))
-    return run_slots(settings, threads_per_slot(settings.slots))
+    threads = settings.threads or threads_per_slot(settings.slots)
+    return work(settings, threads) if settings.slots == 1 else run_slots(settings, threads)
 
 
 def work(settings: Settings, threads: int) -> int:
@@ -93,9 +92,28 @@ def run_control(settings: Settings) -> int:
     configure_logs()
     app = celery_app(settings)
     control = register(app, settings)
-    stop_on_signals(control.end)
-    Thread(target=control.sweep_until_ended, name="sweep", daemon=True).start()
-    return serve(app, "control")
+    stopped = Event()
+
+    def stop() -> None:
+        stopped.set()
+        control.end()
+
+    def sweep() -> None:
+        while not stopped.is_set():
+            try:
+                control.sweep_until_ended()
+            except Exception:
+                log.exception("sweep_failed")  # a defect in one round; without any sweep nothing would be repaired
+                stopped.wait(settings.sweep_s)
+
+    stop_on_signals(stop)
+    sweeper = Thread(target=sweep, name="sweep")
+    sweeper.start()
+    try:
+        return serve(app, "control")
+    finally:
+        stop()
+        sweeper.join()
 
 
 def _poll(runner: Runner, settings: Settings, stopped: Event) -> None:
