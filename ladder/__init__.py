@@ -10,7 +10,7 @@ __all__ = ["Client", "space"]
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because the command line imports this package too and `ladder --help` must not wait for httpx and pydantic.
+    # Late, because the command line imports this package too and `ladder --help` must not wait for pydantic.
     if name == "Client":
         from ladder.client import Client
 

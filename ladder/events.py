@@ -4,13 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import httpx
-
 from api.schemas.studies import StudyRead
 from api.schemas.trials import EventRead
 from hpo.domain.study import STUDY_ENDED
-from ladder.errors import Unreachable
-from ladder.http import Http, error_of
+from ladder.http import Http
+from ladder.wire import BROKEN
 
 SILENCE_S = 60.0  # the server sends a comment far more often; a longer silence is a dead connection
 PAUSE_S = 0.5
@@ -65,20 +63,14 @@ def follow(http: Http, path: str, *, after: int | None, retries: int) -> Iterato
             else:
                 if ended:
                     return
-        except httpx.TransportError as error:
+        except BROKEN as error:
             failures += 1
             if failures > retries:
-                raise Unreachable(
-                    f"the event stream of {http.url} broke: {error}", status=0, code="unreachable"
-                ) from error
+                raise http.unreachable(error) from error
         time.sleep(PAUSE_S)
 
 
 def _stream(http: Http, path: str, cursor: int | None) -> Iterator[Message]:
     headers = {"Accept": "text/event-stream", **({} if cursor is None else {"Last-Event-ID": str(cursor)})}
-    timeout = httpx.Timeout(http.inner.timeout, read=SILENCE_S)
-    with http.inner.stream("GET", path, headers=headers, timeout=timeout) as response:
-        if not response.is_success:
-            response.read()
-            raise error_of(response)
-        yield from parse(response.iter_lines())
+    with http.open(path, headers=headers, silence_s=SILENCE_S) as response:
+        yield from parse(line.decode().rstrip("\r\n") for line in response)

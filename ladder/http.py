@@ -1,17 +1,20 @@
-"""Requests to the API: one pooled connection, bounded retries, problems turned into exceptions."""
+"""Requests to the API: bounded retries, and problems turned into exceptions."""
 
 import random
 import time
 from collections.abc import Iterator, Mapping
-
-import httpx
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from urllib.parse import urlencode
 
 from hpo.domain.errors import FieldError
 from ladder.errors import ApiError, ConflictError, LeaseLost, NotFoundError, Unreachable
+from ladder.wire import BROKEN, Answer, Wire
 
 API = "/api/v1"
 TEMPORARY = frozenset({429, 502, 503, 504})
 BACKOFF_S, LONGEST_WAIT_S = 0.1, 5.0
+CHUNK_BYTES = 1 << 16
 Params = Mapping[str, str | int | list[str]]
 
 
@@ -25,76 +28,91 @@ class Http:
     def __init__(self, url: str, token: str | None, *, timeout_s: float, retries: int) -> None:
         self.url = url
         self.retries = retries
-        self.inner = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout_s,
-            # Longer than a heartbeat's period, so that a worker keeps one connection.
-            limits=httpx.Limits(max_keepalive_connections=8, keepalive_expiry=60),
-            trust_env=False,  # a proxy from the environment must not see the token, nor slow down loopback
-        )
+        self._wire = Wire(url, timeout_s=timeout_s)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._json_headers = {**self._headers, "Content-Type": "application/json"}
 
     def close(self) -> None:
-        self.inner.close()
+        self._wire.close()
 
     def request(
         self,
         method: str,
         path: str,
-        body: str | bytes | None = None,
+        body: str | None = None,
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        """Send and return the answer, a 2xx. ``body`` is JSON unless ``headers`` name another type.
+    ) -> Answer:
+        """Send and return the answer, a 2xx. ``body`` is JSON.
 
         Raises ApiError, or its subclass for what happened; Unreachable once the retries are used up.
         """
-        sent = {**({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
-        request = self.inner.build_request(method, path, content=body, params=params, headers=sent)
+        target = f"{path}?{urlencode(params, doseq=True)}" if params else path
+        content = None if body is None else body.encode()
+        sent = self._headers if content is None else self._json_headers
+        if headers:
+            sent = {**sent, **headers}
         for tries in range(self.retries + 1):
             last = tries == self.retries
             try:
-                response = self.inner.send(request)
-            except httpx.TransportError as error:
+                answer = self._wire.send(method, target, content, sent)
+            except BROKEN as error:
                 if last:
-                    raise Unreachable(_no_answer(self.url, error), status=0, code="unreachable") from error
+                    raise self.unreachable(error) from error
                 time.sleep(_backoff_s(tries))
                 continue
-            if response.is_success:
-                return response
-            refusal = error_of(response)
-            if last or not (response.status_code in TEMPORARY or refusal.code == "key_in_flight"):
+            if answer.is_success:
+                return answer
+            refusal = error_of(answer)
+            if last or not (answer.status in TEMPORARY or refusal.code == "key_in_flight"):
                 raise refusal
-            time.sleep(max(_backoff_s(tries), _retry_after_s(response)))
+            time.sleep(max(_backoff_s(tries), _retry_after_s(answer)))
         raise AssertionError("the loop returns or raises")
 
+    @contextmanager
+    def open(
+        self, path: str, *, headers: Mapping[str, str] | None = None, silence_s: float | None = None
+    ) -> Iterator[HTTPResponse]:
+        """A GET whose body is read as it comes. It is not sent again once it breaks: raises one of ``wire.BROKEN``."""
+        with self._wire.open(path, {**self._headers, **(headers or {})}, silence_s=silence_s) as response:
+            if not 200 <= response.status < 300:
+                raise error_of(Answer(response.status, response.reason, response.headers, response.read()))
+            yield response
+
     def stream(self, path: str) -> Iterator[bytes]:
-        """The body of a GET in chunks. Not sent again once it breaks: the caller has seen a part of it."""
+        """The body of a GET in chunks. Raises Unreachable when it breaks."""
         try:
-            with self.inner.stream("GET", path) as response:
-                if not response.is_success:
-                    response.read()
-                    raise error_of(response)
-                yield from response.iter_bytes()
-        except httpx.TransportError as error:
-            raise Unreachable(_no_answer(self.url, error), status=0, code="unreachable") from error
+            with self.open(path) as response:
+                while chunk := response.read(CHUNK_BYTES):
+                    yield chunk
+        except BROKEN as error:
+            raise self.unreachable(error) from error
+
+    def unreachable(self, error: Exception) -> Unreachable:
+        """The error for a connection that failed."""
+        if isinstance(error, TimeoutError):
+            text = f"{self.url} did not answer in time"
+        else:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            text = f"{self.url} cannot be reached: {reason}"
+        return Unreachable(text, status=0, code="unreachable")
 
 
-def error_of(response: httpx.Response) -> ApiError:
+def error_of(answer: Answer) -> ApiError:
     """The exception for an answer that is not a 2xx, whether or not a problem document came with it."""
     try:
-        problem = response.json()
+        problem = answer.json()
     except ValueError:
         problem = None
     if not isinstance(problem, dict) or "code" not in problem:  # a proxy's page, or something that is not Ladder
-        problem = {"code": f"http_{response.status_code}", "detail": response.reason_phrase}
-    code, status = str(problem["code"]), response.status_code
-    return _class_of(status, code)(
+        problem = {"code": f"http_{answer.status}", "detail": f"{answer.status} {answer.reason}"}
+    code = str(problem["code"])
+    return _class_of(answer.status, code)(
         str(problem.get("detail") or problem.get("title") or code),
-        status=status,
+        status=answer.status,
         code=code,
-        request_id=problem.get("request_id") or response.headers.get("x-request-id"),
+        request_id=problem.get("request_id") or answer.headers.get("x-request-id"),
         errors=tuple(
             FieldError(str(field.get("pointer", "")), str(field.get("code", "")), str(field.get("message", "")))
             for field in problem.get("errors") or ()
@@ -117,12 +135,6 @@ def _backoff_s(tries: int) -> float:
     return float(BACKOFF_S * 2**tries * random.uniform(0.5, 1.5))
 
 
-def _retry_after_s(response: httpx.Response) -> float:
-    value = response.headers.get("retry-after", "")
+def _retry_after_s(answer: Answer) -> float:
+    value = answer.headers.get("retry-after", "")
     return min(float(value), LONGEST_WAIT_S) if value.isdigit() else 0.0
-
-
-def _no_answer(url: str, error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return f"{url} did not answer in time"
-    return f"{url} cannot be reached: {str(error) or type(error).__name__}"

@@ -41,7 +41,7 @@ from ladder.http import API, Http, Params
 from ladder.study import Study, spec_of
 
 Answer = TypeVar("Answer", bound=BaseModel)
-Paged = TypeVar("Paged", StudyPage, TrialPage, MetricPage)
+Paged = TypeVar("Paged", StudyPage, TrialPage)
 Spec = StudyCreate | Mapping[str, Any]
 StudyReads = list[StudyRead]
 
@@ -109,7 +109,14 @@ class Studies:
 
     def metrics(self, study: str, number: int) -> list[MetricRead]:
         """The accounted steps of a trial, rising."""
-        return [step for page in self._pages(f"{_trial(study, number)}/metrics", MetricPage) for step in page.items]
+        path, after = f"{_trial(study, number)}/metrics", 0
+        steps: list[MetricRead] = []
+        while True:
+            page = self._get(path, MetricPage, {"page_size": 1000, "after_step": after})
+            steps += page.items
+            if page.next_page_token is None:
+                return steps
+            after = page.items[-1].step
 
     def decisions(self, study: str, number: int) -> list[DecisionRead]:
         """What the scheduler decided at each rung, in order."""
