@@ -17,7 +17,7 @@ from rich.console import Console
 from api.schemas.studies import BestTrial, StudyRead
 from ladder.cli.output import emit, params, talk
 from ladder.client import Client
-from ladder.errors import LocalError
+from ladder.errors import LocalError, StackError
 from ladder.foreground import keep_up, operator_env, signals_interrupt
 from ladder.specfile import parse
 from ladder.stack import LocalStack
@@ -54,8 +54,11 @@ def run(*, trials: int, workers: int, port: int, stay: bool, home: Path | None, 
         stack = LocalStack(where, port=port, workers=workers, settings_env=operator_env())
         cleanup.callback(stack.stop)
         talk(f"starting Postgres, Redis, API, control and {workers} workers in {stack.home.path} …")
-        stack.start()
-        stack.wait_workers()
+        try:
+            stack.start()
+            stack.wait_workers()
+        except StackError as error:
+            raise StackError(error.message, "`ladder demo --home DIR` keeps the logs") from error
         with Client(stack.url, stack.token) as client:
             made = client.studies.create(_spec(client, trials))
             last = show(client, made.id, out=shown)

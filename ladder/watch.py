@@ -77,9 +77,12 @@ def show(client: Client, study: str, *, out: Console, as_json: bool = False) -> 
             for last in snapshots(client, study):
                 live.update(render(last), refresh=True)
     else:
+        written = ""
         for last in snapshots(client, study):
-            out.file.write(line(last) + "\n")
-            out.file.flush()
+            if (text := line(last)) != written:
+                out.file.write(text + "\n")
+                out.file.flush()
+                written = text
     assert last is not None
     return last
 

@@ -30,12 +30,7 @@ def work(
     from ladder.cli.server import settings_from, worker_entry
 
     settings = settings_from(queue=queue, slots=slots, url=url, token=token, worker_name=name)
-    if settings.slots == 1:
-        code = worker_entry("run_worker")(settings)
-    else:
-        from ladder.slots import supervise
-
-        code = supervise(settings)
+    code = worker_entry("run_worker")(settings)
     if as_json:
         emit({"process": "worker", "exit_code": code})
     return code
