@@ -95,7 +95,7 @@ class Services:
         return outcome.value
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:  # async: a plain one would cost a hop to a thread
     found: Services = request.app.state.services
     return found
 

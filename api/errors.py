@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import psycopg2
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -144,9 +145,11 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return problem(request, code, str(error.detail), headers=headers)
 
+    @app.exception_handler(psycopg2.Error)
     @app.exception_handler(DBAPIError)
-    def database(request: Request, error: DBAPIError) -> JSONResponse:
-        if getattr(error.orig, "pgcode", None) in ("57014", "55P03"):  # statement or lock timeout
+    def database(request: Request, error: DBAPIError | psycopg2.Error) -> JSONResponse:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(cause, "pgcode", None) in ("57014", "55P03"):  # statement or lock timeout
             return problem(request, "unavailable", "the database did not answer in time")
         log.exception("database-error", path=request.url.path)
         return problem(request, "internal", "the database refused a statement")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from hpo.domain.errors import LeaseLost, NotFound
 from hpo.domain.events import EventType
@@ -57,9 +57,7 @@ def claim(
 
     Replaying a ``claim_id`` gives the same trial as long as that claim holds it.
     """
-    row = leases.claimed_before(tx, project, claim_id)
-    if row is None:
-        row = leases.claim(tx, project, claim_id, worker=worker, queue=queue, study=study, ttl_s=ttl_s)
+    row = leases.claim(tx, project, claim_id, worker=worker, queue=queue, study=study, ttl_s=ttl_s)
     if row is None:
         return Outcome(None, advance=study)
     definition = definitions.get(tx, row.study_id)
@@ -203,7 +201,7 @@ def _leave(
     return Outcome(None, advance=change.study, queues=queues)
 
 
-def _locked(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Row[Any]:
+def _locked(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Any:
     row = leases.lock(tx, project, study, number, lease)
     if row is None:
         raise _lost(tx, project, study, number)

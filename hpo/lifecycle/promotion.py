@@ -9,6 +9,7 @@ from hpo.domain.study import StudyState
 from hpo.domain.trial import TrialState
 from hpo.engine import Engine
 from hpo.schedulers.base import Finished, NewTrial, Promote, StudyView
+from hpo.storage.batch import find
 from hpo.storage.change import StudyChange
 from hpo.storage.rungs import SqlRungLog
 
@@ -45,7 +46,7 @@ def low_water(running: int) -> int:
 def promote(tx: Connection, change: StudyChange, rungs: SqlRungLog, work: Promote) -> bool:
     """Queue a paused trial with its next target; False if another transaction holds it."""
     params = {"study": change.study, "number": work.trial, "target": work.target}
-    if tx.exec_driver_sql(_QUEUE_PAUSED, params).one_or_none() is None:
+    if find(tx, _QUEUE_PAUSED, **params) is None:
         return False
     change.move(TrialState.PAUSED, TrialState.QUEUED)
     rungs.promote(change.batch, (work.bracket, work.rung), work.trial)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from hpo.domain.errors import FieldError, InvalidSpec, LeaseLost, NotFound
 from hpo.domain.events import EventType
@@ -98,7 +98,7 @@ _CANCEL: Ended = (TrialState.CANCELLED, EndClass.CANCELLED)
 _PRUNE: Ended = (TrialState.PRUNED, EndClass.PRUNED)
 
 
-def _commanded(row: Row[Any], *, at_rung: bool, full: int) -> Ended | None:
+def _commanded(row: Any, *, at_rung: bool, full: int) -> Ended | None:
     """How the study's or the trial's own command ends a running trial, whatever the scheduler would say."""
     if row.state in ("cancelled", "failed") or row.stop_requested == "cancel":
         return _CANCEL

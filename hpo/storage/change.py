@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from hpo.domain.events import EventType
 from hpo.domain.report import Report, SavedCheckpoint, StepResult
@@ -55,18 +55,20 @@ class StudyChange:
 
     def flush_study(self, **columns: Any) -> None:
         """Write the study's row once. Keyword arguments are further columns and their values."""
-        sets = [f"{name} = {name} + ({int(delta)})" for name, delta in self.counts.items() if delta]
+        deltas: dict[str, float] = {name: delta for name, delta in sorted(self.counts.items()) if delta}
         if self.device_seconds:
-            sets.append(f"device_seconds = device_seconds + {self.device_seconds!r}")
-        sets += [f"{name} = %({name})s" for name in columns]
+            deltas["device_seconds"] = self.device_seconds
+        sets = [f"{name} = {name} + %(d_{name})s" for name in deltas] + [f"{name} = %({name})s" for name in columns]
         self.batch.add(
             f"UPDATE study SET {''.join(f'{part}, ' for part in sets)}last_seq = %(last_seq)s,"
             " updated_at = clock_timestamp() WHERE id = %(study_id)s",
             last_seq=self.seq,
             study_id=self.study,
+            **{f"d_{name}": delta for name, delta in deltas.items()},
             **columns,
         )
         self.counts.clear()
+        self.device_seconds = 0.0
 
     def bump(self, **columns: Any) -> None:
         """Write the study's row with a new revision: something that a client may cache by ETag has changed."""
@@ -80,11 +82,12 @@ class StudyChange:
 class TrialChange(StudyChange):
     """A trial leased to the caller, as ``leases.lock`` returned it, with its study."""
 
-    def __init__(self, row: Row[Any], study: UUID) -> None:
+    def __init__(self, row: Any, study: UUID) -> None:
         super().__init__(study, row.last_seq)
         self.row = row
         self._sets: dict[str, Any] = {}
         self._clocks: list[str] = ["updated_at = clock_timestamp()"]
+        self._wait_s: float | None = None
 
     def set(self, **columns: Any) -> None:
         self._sets.update(columns)
@@ -155,7 +158,8 @@ class TrialChange(StudyChange):
 
     def not_before(self, seconds: float) -> None:
         """Let no worker take the queued trial for this long."""
-        self._clocks.append(f"not_before = clock_timestamp() + make_interval(secs => {float(seconds)})")
+        self._wait_s = seconds
+        self._clocks.append("not_before = clock_timestamp() + make_interval(secs => %(wait_s)s)")
 
     def notes(self, body: Report) -> None:
         """What a report says besides its steps: checkpoints, and how the attempt began."""
@@ -197,9 +201,9 @@ class TrialChange(StudyChange):
         self.batch.add(
             f"UPDATE trial SET {', '.join(columns)} WHERE id = %(trial_id)s RETURNING lease_expires_at",
             trial_id=self.row.id,
+            wait_s=self._wait_s,
             **self._sets,
         )
-        result = self.batch.run(tx)
-        assert result is not None
-        expires_at: datetime | None = result.scalar_one()
+        [row] = self.batch.run(tx)
+        expires_at: datetime | None = row.lease_expires_at
         return expires_at

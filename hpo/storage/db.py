@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg2
 import structlog
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo.domain.errors import Unavailable
@@ -60,20 +61,22 @@ class Db:
                     return work(tx)
             except PoolTimeout as error:
                 raise Unavailable("no database connection became free in time") from error
-            except DBAPIError as error:
-                code = getattr(error.orig, "pgcode", None)
-                again = code in (SERIALIZATION_FAILURE, DEADLOCK) or error.connection_invalidated
-                if again and tries + 1 < RETRIES:
+            except (DBAPIError, psycopg2.Error) as error:
+                # The hot path's statements raise psycopg2's errors; a lost connection shows when it is rolled back.
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                code = getattr(cause, "pgcode", None)
+                lost = isinstance(error, DBAPIError) and error.connection_invalidated
+                if (lost or code in (SERIALIZATION_FAILURE, DEADLOCK)) and tries + 1 < RETRIES:
                     log.warning("transaction-retried", code=code, tries=tries + 1)
                     time.sleep(random.uniform(0, 0.01 * 2**tries))  # jitter, so that two deadlocked partners part
                     continue
-                if error.connection_invalidated or (isinstance(error, OperationalError) and code is None):
-                    raise Unavailable(f"Postgres cannot be reached: {_first_line(error)}") from error
+                if lost or (isinstance(cause, psycopg2.OperationalError) and code is None):
+                    raise Unavailable(f"Postgres cannot be reached: {_first_line(cause)}") from error
                 raise
         raise AssertionError("the loop returns or raises")
 
     read = write  # one isolation level, one wrapper: a read is a write that changes nothing
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,18 +12,21 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from hpo.domain.trial import StopRequest
+from hpo.storage.batch import find
 
 _CLAIMED = """
     t.id, t.study_id, t.number, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step, t.target_step,
     s.queued AS study_queued, s.running AS study_running"""
 
+
 # One statement: the best claimable trial of each claimable study in the order of the studies, the first that is free.
-_CLAIM = f"""
+def _claim_from(which: str) -> str:
+    return f"""
 WITH cand AS MATERIALIZED (
   SELECT t.id, t.study_id, t.target_step - t.last_step AS need
   FROM (SELECT id, budget, spent, reserved FROM study
-        WHERE project_id = %(project)s AND (%(queue)s IS NULL OR queue = %(queue)s)
-          AND (%(study)s IS NULL OR id = %(study)s) AND state = 'running' AND running < max_running AND queued > 0
+        WHERE project_id = %(project)s AND {which} AND state = 'running' AND running < max_running AND queued > 0
+          AND NOT EXISTS (SELECT 1 FROM trial WHERE claim_id = %(claim)s)
         ORDER BY priority DESC, running, id) s
   CROSS JOIN LATERAL (
     SELECT q.id, q.study_id, q.target_step, q.last_step FROM trial q
@@ -52,6 +55,10 @@ told AS (
   FROM taken, slot)
 SELECT {_CLAIMED} FROM taken t, slot s"""
 
+
+_CLAIM_OF_QUEUE = _claim_from("queue = %(queue)s")
+_CLAIM_OF_STUDY = _claim_from("id = %(study)s")
+
 _CLAIMED_BEFORE = f"""
 SELECT {_CLAIMED} FROM trial t JOIN study s ON s.id = t.study_id
 WHERE t.claim_id = %(claim)s AND t.state = 'running' AND t.project_id = %(project)s"""
@@ -59,18 +66,19 @@ WHERE t.claim_id = %(claim)s AND t.state = 'running' AND t.project_id = %(projec
 
 def claim(
     tx: Connection, project: UUID, claim_id: UUID, *, worker: str, queue: str | None, study: UUID | None, ttl_s: float
-) -> Row[Any] | None:
+) -> Any | None:
     """Lease one queued trial of a queue (or of one study), by study priority, fewest running, promotions, then age.
 
     None if nothing can be claimed. A ``claim_id`` that was answered before gives the same trial while it is leased.
     """
-    params = {"project": project, "claim": claim_id, "worker": worker, "queue": queue, "study": study, "ttl": ttl_s}
-    return tx.exec_driver_sql(_CLAIM, params).one_or_none()
-
-
-def claimed_before(tx: Connection, project: UUID, claim_id: UUID) -> Row[Any] | None:
-    """The trial that this claim took, while it is still leased by it."""
-    return tx.exec_driver_sql(_CLAIMED_BEFORE, {"claim": claim_id, "project": project}).one_or_none()
+    params = {"project": project, "claim": claim_id, "worker": worker, "ttl": ttl_s}
+    if study is None:
+        row = find(tx, _CLAIM_OF_QUEUE, queue=queue, **params)
+    else:
+        row = find(tx, _CLAIM_OF_STUDY, study=study, **params)
+    if row is not None:
+        return row
+    return find(tx, _CLAIMED_BEFORE, claim=claim_id, project=project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ RETURNING t.lease_expires_at,
 def renew(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Renewed | None:
     """Extend the lease; None if the caller no longer holds it. An expired lease that nobody reaped may be renewed."""
     params = {"project": project, "study": study, "number": number, "lease": lease}
-    row = tx.exec_driver_sql(_RENEW, params).one_or_none()
+    row = find(tx, _RENEW, **params)
     return None if row is None else Renewed(row.lease_expires_at, StopRequest(row.stop) if row.stop else None)
 
 
@@ -107,10 +115,10 @@ WHERE t.study_id = %(study)s AND t.number = %(number)s AND t.lease_id = %(lease)
 FOR NO KEY UPDATE OF t, s"""
 
 
-def lock(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Row[Any] | None:
+def lock(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Any | None:
     """Lock the leased trial, then its study; None if the lease is not the trial's."""
     params = {"project": project, "study": study, "number": number, "lease": lease}
-    return tx.exec_driver_sql(_LOCK, params).one_or_none()
+    return find(tx, _LOCK, **params)
 
 
 # The grace: after a restart of Postgres nobody could renew, so no lease is dead before one whole ttl has passed.

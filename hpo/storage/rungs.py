@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from hpo.schedulers.base import Key, RungEntry
-from hpo.storage.batch import Batch
+from hpo.storage.batch import Batch, find, run
 
 _LOAD = """
 SELECT r.bracket, r.rung, r.entries, r.finger_rank, r.finger_loss, r.finger_seq, w.number, w.loss, w.seq
@@ -45,7 +45,7 @@ class SqlRungLog:
         self._tx = tx
         self._study = study
         self._rungs: dict[tuple[int, int], _Rung] = {}
-        for row in tx.exec_driver_sql(_LOAD, {"study": study}):
+        for row in run(tx, _LOAD, study=study):
             waiting = None
             if row.number is not None:
                 waiting = RungEntry(trial=row.number, bracket=row.bracket, rung=row.rung, loss=row.loss, seq=row.seq)
@@ -69,7 +69,7 @@ class SqlRungLog:
             else:
                 query, at["skip"] = (_UP, k - state.rank - 1) if k > state.rank else (_DOWN, state.rank - k - 1)
                 at["loss"], at["seq"] = state.key
-            row = self._tx.exec_driver_sql(query, at).one()
+            row: Any = find(self._tx, query, **at)
             state.rank, state.key, state.moved = k, Key(row.loss, row.seq), True
         return state.key
 

@@ -1,6 +1,8 @@
 """Every table. The constraints here are the last word: what they refuse cannot happen (RELIABILITY.md 3.2).
 
 Instants are the database's clock. A trial's identity for people is (study, number); ``trial.id`` is internal.
+The tables that every report appends to (report, rung_entry, attempt, event) carry no foreign key: they are written only
+under the lock of the row they would refer to, and checking that row again cost a tenth of a report.
 """
 
 from datetime import datetime
@@ -194,7 +196,7 @@ class ReportRow(Base):
     """The accepted metrics of one step. The first report of a step wins; ``decision`` stands where one was made."""
 
     __tablename__ = "report"
-    trial_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trial.id", ondelete="CASCADE"), primary_key=True)
+    trial_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     lease_id: Mapped[UUID]
     attempt: Mapped[int]
@@ -236,7 +238,7 @@ class RungEntryRow(Base):
     """One trial's result at one rung with the scheduler's decision; ``seq`` is the event that records it."""
 
     __tablename__ = "rung_entry"
-    study_id: Mapped[UUID] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(primary_key=True)
     bracket: Mapped[int] = mapped_column(primary_key=True)
     rung: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -259,7 +261,7 @@ class AttemptRow(Base):
     """One claim of a trial, with its own lease and what it cost."""
 
     __tablename__ = "attempt"
-    trial_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trial.id", ondelete="CASCADE"), primary_key=True)
+    trial_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     lease_id: Mapped[UUID] = mapped_column(unique=True)
     worker: Mapped[str]
@@ -300,7 +302,7 @@ class EventRow(Base):
     """Append-only; numbered per study without a gap; written in the transaction of the change it records."""
 
     __tablename__ = "event"
-    study_id: Mapped[UUID] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     type: Mapped[str]
     number: Mapped[int | None]

@@ -66,6 +66,31 @@ CREATE TRIGGER trial_edge BEFORE UPDATE OF state ON trial FOR EACH ROW
 
 def upgrade() -> None:
     op.create_table(
+        "attempt",
+        sa.Column("trial_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lease_id", sa.Uuid(), nullable=False),
+        sa.Column("worker", sa.String(), nullable=False),
+        sa.Column(
+            "started_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_class", sa.String(), nullable=True),
+        sa.Column("start_step", sa.BigInteger(), nullable=False),
+        sa.Column("end_step", sa.BigInteger(), nullable=True),
+        sa.Column("setup_s", sa.DOUBLE_PRECISION(), nullable=True),
+        sa.Column("device_seconds", sa.DOUBLE_PRECISION(), server_default="0", nullable=False),
+        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.CheckConstraint(
+            "end_class IS NULL OR end_class IN ('paused', 'complete', 'pruned', 'cancelled', 'drain', 'infra', 'oom', 'diverged', 'user_error', 'stalled', 'poison')",
+            name=op.f("ck_attempt_end_class"),
+        ),
+        sa.CheckConstraint("(ended_at IS NULL) = (end_class IS NULL)", name=op.f("ck_attempt_ended")),
+        sa.PrimaryKeyConstraint("trial_id", "attempt", name=op.f("pk_attempt")),
+        sa.UniqueConstraint("lease_id", name=op.f("uq_attempt_lease_id")),
+    )
+    op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("project_id", sa.Uuid(), nullable=False),
@@ -75,6 +100,16 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "event",
+        sa.Column("study_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.PrimaryKeyConstraint("study_id", "seq", name=op.f("pk_event")),
     )
     op.create_table(
         "idempotency_key",
@@ -99,6 +134,51 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_project")),
         sa.UniqueConstraint("name", name=op.f("uq_project_name")),
+    )
+    op.create_table(
+        "report",
+        sa.Column("trial_id", sa.BigInteger(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("lease_id", sa.Uuid(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("loss", sa.DOUBLE_PRECISION(), nullable=True),
+        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("seconds", sa.DOUBLE_PRECISION(), nullable=True),
+        sa.Column("decision", sa.String(), nullable=True),
+        sa.Column("target", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.CheckConstraint(
+            "loss IS NULL OR (loss = loss AND abs(loss) < 'Infinity'::float8)", name=op.f("ck_report_loss")
+        ),
+        sa.CheckConstraint("step >= 1", name=op.f("ck_report_step")),
+        sa.PrimaryKeyConstraint("trial_id", "step", name=op.f("pk_report")),
+    )
+    op.create_table(
+        "rung_entry",
+        sa.Column("study_id", sa.Uuid(), nullable=False),
+        sa.Column("bracket", sa.Integer(), nullable=False),
+        sa.Column("rung", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("loss", sa.DOUBLE_PRECISION(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("decision", sa.String(), nullable=False),
+        sa.Column("waiting", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.CheckConstraint(
+            "decision IN ('continue', 'pause', 'stop', 'complete')", name=op.f("ck_rung_entry_decision")
+        ),
+        sa.CheckConstraint("loss = loss AND abs(loss) < 'Infinity'::float8", name=op.f("ck_rung_entry_loss")),
+        sa.PrimaryKeyConstraint("study_id", "bracket", "rung", "number", name=op.f("pk_rung_entry")),
+        sa.UniqueConstraint("study_id", "bracket", "rung", "seq", name=op.f("uq_rung_entry_study_id_bracket_rung_seq")),
+        postgresql_with={"fillfactor": 80},
+    )
+    op.create_index("ix_rung_entry_merit", "rung_entry", ["study_id", "bracket", "rung", "loss", "seq"], unique=False)
+    op.create_index(
+        "ix_rung_entry_waiting",
+        "rung_entry",
+        ["study_id", "bracket", "rung", "loss", "seq"],
+        unique=False,
+        postgresql_where=sa.text("waiting"),
     )
     op.create_table(
         "api_key",
@@ -202,17 +282,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_worker_queue", "worker", ["project_id", "queue", "seen_at"], unique=False)
     op.create_table(
-        "event",
-        sa.Column("study_id", sa.Uuid(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("type", sa.String(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=True),
-        sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
-        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_event_study_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("study_id", "seq", name=op.f("pk_event")),
-    )
-    op.create_table(
         "rung",
         sa.Column("study_id", sa.Uuid(), nullable=False),
         sa.Column("bracket", sa.Integer(), nullable=False),
@@ -232,34 +301,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_rung_study_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("study_id", "bracket", "rung", name=op.f("pk_rung")),
         postgresql_with={"fillfactor": 50},
-    )
-    op.create_table(
-        "rung_entry",
-        sa.Column("study_id", sa.Uuid(), nullable=False),
-        sa.Column("bracket", sa.Integer(), nullable=False),
-        sa.Column("rung", sa.Integer(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("loss", sa.DOUBLE_PRECISION(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("decision", sa.String(), nullable=False),
-        sa.Column("waiting", sa.Boolean(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
-        sa.CheckConstraint(
-            "decision IN ('continue', 'pause', 'stop', 'complete')", name=op.f("ck_rung_entry_decision")
-        ),
-        sa.CheckConstraint("loss = loss AND abs(loss) < 'Infinity'::float8", name=op.f("ck_rung_entry_loss")),
-        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_rung_entry_study_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("study_id", "bracket", "rung", "number", name=op.f("pk_rung_entry")),
-        sa.UniqueConstraint("study_id", "bracket", "rung", "seq", name=op.f("uq_rung_entry_study_id_bracket_rung_seq")),
-        postgresql_with={"fillfactor": 80},
-    )
-    op.create_index("ix_rung_entry_merit", "rung_entry", ["study_id", "bracket", "rung", "loss", "seq"], unique=False)
-    op.create_index(
-        "ix_rung_entry_waiting",
-        "rung_entry",
-        ["study_id", "bracket", "rung", "loss", "seq"],
-        unique=False,
-        postgresql_where=sa.text("waiting"),
     )
     op.create_table(
         "trial",
@@ -339,32 +380,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'queued'"),
     )
     op.create_table(
-        "attempt",
-        sa.Column("trial_id", sa.BigInteger(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("lease_id", sa.Uuid(), nullable=False),
-        sa.Column("worker", sa.String(), nullable=False),
-        sa.Column(
-            "started_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
-        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("end_class", sa.String(), nullable=True),
-        sa.Column("start_step", sa.BigInteger(), nullable=False),
-        sa.Column("end_step", sa.BigInteger(), nullable=True),
-        sa.Column("setup_s", sa.DOUBLE_PRECISION(), nullable=True),
-        sa.Column("device_seconds", sa.DOUBLE_PRECISION(), server_default="0", nullable=False),
-        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.CheckConstraint(
-            "end_class IS NULL OR end_class IN ('paused', 'complete', 'pruned', 'cancelled', 'drain', 'infra', 'oom', 'diverged', 'user_error', 'stalled', 'poison')",
-            name=op.f("ck_attempt_end_class"),
-        ),
-        sa.CheckConstraint("(ended_at IS NULL) = (end_class IS NULL)", name=op.f("ck_attempt_ended")),
-        sa.ForeignKeyConstraint(["trial_id"], ["trial.id"], name=op.f("fk_attempt_trial_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("trial_id", "attempt", name=op.f("pk_attempt")),
-        sa.UniqueConstraint("lease_id", name=op.f("uq_attempt_lease_id")),
-    )
-    op.create_table(
         "checkpoint",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("trial_id", sa.BigInteger(), nullable=False),
@@ -383,51 +398,32 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_checkpoint")),
         sa.UniqueConstraint("trial_id", "lease_id", "step", name=op.f("uq_checkpoint_trial_id_lease_id_step")),
     )
-    op.create_table(
-        "report",
-        sa.Column("trial_id", sa.BigInteger(), nullable=False),
-        sa.Column("step", sa.BigInteger(), nullable=False),
-        sa.Column("lease_id", sa.Uuid(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("loss", sa.DOUBLE_PRECISION(), nullable=True),
-        sa.Column("metrics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("seconds", sa.DOUBLE_PRECISION(), nullable=True),
-        sa.Column("decision", sa.String(), nullable=True),
-        sa.Column("target", sa.BigInteger(), nullable=True),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
-        sa.CheckConstraint(
-            "loss IS NULL OR (loss = loss AND abs(loss) < 'Infinity'::float8)", name=op.f("ck_report_loss")
-        ),
-        sa.CheckConstraint("step >= 1", name=op.f("ck_report_step")),
-        sa.ForeignKeyConstraint(["trial_id"], ["trial.id"], name=op.f("fk_report_trial_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("trial_id", "step", name=op.f("pk_report")),
-    )
     op.execute(STUDY_EDGES)
     op.execute(TRIAL_EDGES)
 
 
 def downgrade() -> None:
-    op.drop_table("report")
     op.drop_table("checkpoint")
-    op.drop_table("attempt")
     op.drop_index("ix_trial_queued", table_name="trial", postgresql_where=sa.text("state = 'queued'"))
     op.drop_index("ix_trial_leases", table_name="trial", postgresql_where=sa.text("state = 'running'"))
     op.drop_index("ix_trial_best", table_name="trial", postgresql_where=sa.text("loss IS NOT NULL"))
     op.drop_table("trial")
-    op.drop_index("ix_rung_entry_waiting", table_name="rung_entry", postgresql_where=sa.text("waiting"))
-    op.drop_index("ix_rung_entry_merit", table_name="rung_entry")
-    op.drop_table("rung_entry")
     op.drop_table("rung")
-    op.drop_table("event")
     op.drop_index("ix_worker_queue", table_name="worker")
     op.drop_table("worker")
     op.drop_index("ix_study_updated_at", table_name="study")
     op.drop_index("ix_study_claimable", table_name="study", postgresql_where=sa.text("state = 'running'"))
     op.drop_table("study")
     op.drop_table("api_key")
+    op.drop_index("ix_rung_entry_waiting", table_name="rung_entry", postgresql_where=sa.text("waiting"))
+    op.drop_index("ix_rung_entry_merit", table_name="rung_entry")
+    op.drop_table("rung_entry")
+    op.drop_table("report")
     op.drop_table("project")
     op.drop_index("ix_idempotency_key_created_at", table_name="idempotency_key")
     op.drop_table("idempotency_key")
+    op.drop_table("event")
     op.drop_table("audit_log")
+    op.drop_table("attempt")
     op.execute("DROP FUNCTION trial_edge()")
     op.execute("DROP FUNCTION study_edge()")
