@@ -16,9 +16,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads_per_slot(slots: int) -> int:
-    """Threads of one trainer where ``slots`` train at the same time: more than its share makes all of them slower."""
-    return max(1, cores() // slots)
+def threads_per_slot(slots: int, limit: str | None = None) -> int:
+    """Threads of one trainer where ``slots`` train at the same time: more than its share makes all of them slower.
+
+    ``limit`` is the operator's OMP_NUM_THREADS: who starts several workers on one machine shares out its cores so.
+    """
+    share = max(1, cores() // slots)
+    return min(share, int(limit)) if limit is not None and limit.isdigit() and int(limit) > 0 else share
 
 
 def device_name(proc: Path = _NVIDIA) -> str:

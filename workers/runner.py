@@ -10,10 +10,11 @@ import structlog
 
 from api.schemas.leases import Assignment, ClaimIn, ClaimOut
 from ladder.errors import ApiError
+from workers.events import Woken
 from workers.held import Leases, may_pass
 from workers.limits import Draining, Limits, Place
 from workers.pool import ChildPool, TrainerBroken
-from workers.trial import TrialRun, Woken
+from workers.trial import TrialRun
 
 log = structlog.get_logger(__name__)
 

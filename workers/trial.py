@@ -2,10 +2,8 @@
 
 import queue
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import replace
 from typing import Literal
 
 import structlog
@@ -13,39 +11,15 @@ import structlog
 from api.schemas.leases import Assignment, CheckpointRef, ReportOut
 from ladder.errors import ApiError, LeaseLost, NotFoundError
 from workers.child import Child, Gone
+from workers.events import Asked, Ended, Lost
 from workers.failures import failure, of_failed, of_gone, oom_kills
 from workers.heartbeat import StopRequest
 from workers.held import HeldLease, Leases, may_pass
 from workers.limits import Draining, Limits, Place
 from workers.outbox import BATCH, Outbox
+from workers.pace import Pace
 from workers.protocol import Batch, Drop, Epoch, Failed, Go, Park, Parked
 from workers.resume import candidates, order
-
-SLOW_EPOCH_S = 1.0  # a child in a longer epoch is killed rather than waited for: the standby child is ready at once
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended. ``keep_child``: it is idle, or will be within moments, and fit for the next trial."""
-
-    how: str
-    keep_child: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """Look around: the worker was asked to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    run: int
-    request: StopRequest
-
-
-@dataclass(frozen=True, slots=True)
-class _Lost:
-    run: int
 
 
 class TrialRun:
@@ -80,8 +54,7 @@ class TrialRun:
         self._parking = False
         self._cut_off = False  # the last report got no answer
         self._flush_at = 0.0
-        self._progress_at = claimed_at
-        self._epochs_s: deque[float] = deque(maxlen=50)
+        self._pace = Pace(limits, claimed_at, trial.timeout_s)
         self._oom_kills = oom_kills()
         self._ended: Ended | None = None
 
@@ -136,8 +109,8 @@ class TrialRun:
     def _take(self, message: object) -> None:
         match message:
             case Batch(run=self._run):
-                self._progress_at = time.monotonic()
-                self._outbox.notes = replace(self._outbox.notes, setup_s=self._progress_at - self._claimed_at)
+                self._pace.progress_at = time.monotonic()
+                self._outbox.notes = replace(self._outbox.notes, setup_s=self._pace.progress_at - self._claimed_at)
             case Epoch(run=self._run):
                 self._on_epoch(message)
             case Parked(run=self._run):
@@ -148,21 +121,21 @@ class TrialRun:
             case Gone():
                 told = of_gone(self._trial.lease.token, message, out_of_memory=oom_kills() > self._oom_kills)
                 self._close(told.error.type if told.error else "gone", lambda: self._held.tell(told))
-            case _Asked(run=self._run, request="pause"):
+            case Asked(run=self._run, request="pause"):
                 self._park()
-            case _Asked(run=self._run, request=request):
+            case Asked(run=self._run, request=request):
                 self._hand_back(request)
-            case _Lost(run=self._run):
+            case Lost(run=self._run):
                 self._end("lease_lost")
 
     def _on_epoch(self, epoch: Epoch) -> None:
         if epoch.step != self._step + 1 or self._child_is in ("waiting", "parked"):
             self._fail("user_error", f"the trainer spoke of step {epoch.step} when step {self._step + 1} was due")
             return
-        self._step, self._progress_at = epoch.step, time.monotonic()
-        self._epochs_s.append(epoch.seconds)
+        self._step = epoch.step
+        self._pace.epoch(time.monotonic(), epoch.seconds)
         if not self._outbox:
-            self._flush_at = self._progress_at + self._limits.report_every_s
+            self._flush_at = self._pace.progress_at + self._limits.report_every_s
         self._outbox.add(epoch)
         if epoch.waits:
             self._child_is = "waiting"
@@ -189,7 +162,7 @@ class TrialRun:
             self._park()
         if now >= self._drain_until():
             self._hand_back("drained")
-        elif self._child_is == "working" and now >= self._stalled_at():
+        elif self._child_is == "working" and now >= self._pace.stalled_at:
             limit = "" if self._trial.timeout_s is None else f"; its time limit is {self._trial.timeout_s:g} s"
             self._fail("stalled", f"no progress since step {self._step}{limit}")
         elif self._held.silent_s >= self._limits.isolation_s:
@@ -205,26 +178,20 @@ class TrialRun:
         if self._outbox or self._child_is == "parked":
             due.append(self._flush_at)
         if self._child_is == "working":
-            due.append(self._stalled_at())
+            due.append(self._pace.stalled_at)
         return min(due)
 
     def _drain_until(self) -> float:
         return float("inf") if self._draining.since is None else self._draining.since + self._limits.drain_s
 
-    def _stalled_at(self) -> float:
-        epoch_s = median(self._epochs_s) if self._epochs_s else 0.0
-        stalled_at = self._progress_at + max(self._limits.stall_s, self._limits.stall_epochs * epoch_s)
-        in_all_s = float("inf") if self._trial.timeout_s is None else self._trial.timeout_s
-        return min(stalled_at, self._claimed_at + in_all_s)
-
     # -- asked from outside; the first two run on the heartbeat's thread
 
     def _on_stop(self, request: StopRequest) -> None:
-        self._child.inbox.put(_Asked(self._run, request))
+        self._child.inbox.put(Asked(self._run, request))
 
     def _on_lost(self) -> None:
         self._child.kill()  # at once, whatever the loop is busy with: the trial is somebody else's
-        self._child.inbox.put(_Lost(self._run))
+        self._child.inbox.put(Lost(self._run))
 
     def _park(self) -> None:
         if not self._parking:
@@ -256,7 +223,7 @@ class TrialRun:
                 self._cut_off = False
                 self._outbox.sent(batch)
                 if self._child_is == "frozen":
-                    self._child_is, self._progress_at = "working", time.monotonic()
+                    self._child_is, self._pace.progress_at = "working", time.monotonic()
                     self._child.thaw()
                 if answer is not None:
                     self._obey(answer, batch.step)
@@ -264,11 +231,8 @@ class TrialRun:
 
     def _obey(self, answer: ReportOut, step: int) -> None:
         if answer.decision != "continue":
-            if self._child_is == "working" and median(self._epochs_s) > SLOW_EPOCH_S:
-                self._end(answer.decision)
-            else:
-                self._child.send(Drop(run=self._run))
-                self._end(answer.decision, keep_child=True)
+            self._child.send(Drop(run=self._run))
+            self._end(answer.decision, keep_child=self._child_is != "working" or not self._pace.slow)
             return
         target = answer.target_step or self._target
         waiting = self._child_is == "waiting" and step == self._step
@@ -277,7 +241,7 @@ class TrialRun:
         if waiting or target != self._target:
             self._child.send(Go(run=self._run, target_step=target))
         if waiting:
-            self._child_is, self._progress_at = "working", time.monotonic()
+            self._child_is, self._pace.progress_at = "working", time.monotonic()
         self._target = target
 
     # -- the end
@@ -324,5 +288,5 @@ class TrialRun:
             message = self._child.inbox.get(timeout=self._limits.retry_s)
         except queue.Empty:
             return
-        if isinstance(message, _Lost) and message.run == self._run:
+        if isinstance(message, Lost) and message.run == self._run:
             self._end("lease_lost")

@@ -16,6 +16,12 @@ def test_all_slots_together_use_no_more_threads_than_there_are_cores(slots: int)
     assert threads == 1 or threads * slots <= cores()
 
 
+def test_an_operator_can_give_a_worker_fewer_threads_but_not_more() -> None:
+    assert threads_per_slot(1, "1") == 1
+    assert threads_per_slot(1, "100000") == cores()
+    assert {threads_per_slot(1, limit) for limit in (None, "", "0", "4,2")} == {cores()}
+
+
 def test_a_gpu_is_named_as_its_driver_names_it(tmp_path: Path) -> None:
     gpu = tmp_path / "0000:01:00.0"
     gpu.mkdir()
