@@ -31,67 +31,67 @@ if __name__ == "__main__":
 """
 
 
-class Server:
-    """The worker protocol over HTTP, answered by a FakeApi. ``refuse`` is the status of every answer to a worker."""
+class Server(ThreadingHTTPServer):
+    """The worker protocol over HTTP, answered by a FakeApi. ``refuse`` is the status of every answer to a PUT."""
+
+    daemon_threads = True
 
     def __init__(self, api: FakeApi) -> None:
-        self.api, self.refuse, self.drain, self.puts = api, 0, False, 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-            def do_PUT(self) -> None:
-                self.body()
-                outer.puts += 1
-                if outer.refuse:
-                    code = {401: "unauthorized", 409: "protocol_mismatch"}[outer.refuse]
-                    self.answer({"code": code, "detail": "not with this key"}, outer.refuse)
-                    return
-                record = {"name": "w", "queue": "cpu", "host": "h", "device": "d", "state": "idle"}
-                now = NEVER.isoformat()
-                self.answer({**record, "started_at": now, "seen_at": now, "drain": outer.drain})
-
-            def do_POST(self) -> None:
-                verb, body = self.path.rsplit("/", 1)[1], self.body()
-                if verb == "claim":
-                    return self.answer(outer.api.claim(ClaimIn.model_validate_json(body)).model_dump(mode="json"))
-                number = int(self.path.split("/")[-2])
-                if verb == "report":
-                    report = outer.api.report("s", number, ReportIn.model_validate_json(body))
-                    return self.answer(report.model_dump(mode="json"))
-                if verb == "release":
-                    outer.api.release("s", number, ReleaseIn.model_validate_json(body))
-                return self.answer({"lease_expires_at": NEVER.isoformat()})
-
-            def body(self) -> bytes:
-                return self.rfile.read(int(self.headers["content-length"]))
-
-            def answer(self, content: Any, status: int = 200) -> None:
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-        class QuietServer(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A worker that is killed leaves its connections open: that is what is tested."""
-
-        self.http = QuietServer(("127.0.0.1", 0), Handler)
-        self.thread = Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.api, self.refuse, self.drain = api, 0, False
+        self.thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 
     def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        self.shutdown()
+        self.server_close()
         self.thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A worker that is killed leaves its connections open: that is what is tested."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests print nothing."""
+
+    def do_PUT(self) -> None:
+        self.body()
+        if self.server.refuse:
+            code = {401: "unauthorized", 409: "protocol_mismatch"}[self.server.refuse]
+            self.answer({"code": code, "detail": "not with this key"}, self.server.refuse)
+            return
+        record = {"name": "w", "queue": "cpu", "host": "h", "device": "d", "state": "idle"}
+        now = NEVER.isoformat()
+        self.answer({**record, "started_at": now, "seen_at": now, "drain": self.server.drain})
+
+    def do_POST(self) -> None:
+        api, parts, body = self.server.api, self.path.split("/"), self.body()
+        match parts[-1]:
+            case "claim":
+                self.answer(api.claim(ClaimIn.model_validate_json(body)).model_dump(mode="json"))
+            case "report":
+                report = ReportIn.model_validate_json(body)
+                self.answer(api.report("s", int(parts[-2]), report).model_dump(mode="json"))
+            case "release":
+                api.release("s", int(parts[-2]), ReleaseIn.model_validate_json(body))
+                self.answer({})
+            case "heartbeat":
+                self.answer({"lease_expires_at": NEVER.isoformat()})
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers["content-length"]))
+
+    def answer(self, content: Any, status: int = 200) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def start(server: Server, tmp_path: Path) -> Iterator[Start]:
     def begin(**settings: str) -> "subprocess.Popen[str]":
         env = {
             **os.environ,
-            "LADDER_URL": f"http://127.0.0.1:{server.http.server_port}",
+            "LADDER_URL": f"http://127.0.0.1:{server.server_port}",
             "LADDER_TOKEN": "ldr_x",
             "LADDER_REDIS_URL": "redis://:pw@127.0.0.1:1/0",
             "LADDER_CHECKPOINT_ROOT": str(tmp_path / "store"),
