@@ -15,6 +15,7 @@ from hpo.domain.errors import Forbidden, Unauthorized
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
 from hpo.lifecycle.outcome import Outcome, T
+from hpo.lifecycle.turns import Turns
 from hpo.settings import Settings
 from hpo.storage import studies as stored
 from hpo.storage.db import Db
@@ -78,7 +79,8 @@ class Services:
     doorbell: Doorbell
     store: FilesystemStore
     keys: KeyCache
-    definitions: Definitions = field(default_factory=Definitions)
+    definitions: Definitions
+    turns: Turns
     names: StudyNames = field(default_factory=StudyNames)
 
     @property

@@ -143,8 +143,7 @@ def heartbeat(study: Study, number: Number, body: LeaseIn, parts: Parts, caller:
 def report(study: Study, number: Number, body: ReportIn, parts: Parts, caller: Trainer) -> Response:
     """Accept metrics; at a rung, decide. A repeated report is answered as the first was."""
     study_id = parts.names.resolve(parts.db, caller.project, study)
-    said = _report(body)
-    reply = parts.ring(parts.db.write(lambda tx: accept(tx, parts.definitions, caller.project, study_id, number, said)))
+    reply = parts.ring(parts.turns.report(caller.project, study_id, number, _report(body)))
     return answer(
         ReportOut.model_validate(
             {

@@ -1,12 +1,14 @@
 """A report, in one transaction: fence, store the steps, decide at a rung, hand the freed slot on."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from hpo.domain.errors import FieldError, InvalidSpec, LeaseLost, NotFound
+from hpo.domain.errors import FieldError, InvalidSpec, LadderError, LeaseLost, NotFound
 from hpo.domain.events import EventType
 from hpo.domain.report import Answer, Report, StepResult
 from hpo.domain.trial import EndClass, TrialState
@@ -27,10 +29,41 @@ _ENDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A report with the number of its trial."""
+
+    number: int
+    body: Report
+
+
+def report_all(
+    tx: Connection, definitions: Definitions, project: UUID, study: UUID, items: Sequence[Item]
+) -> list[Outcome[Answer] | LadderError]:
+    """Accept several reports of one study in order, each as ``report`` does; a refusal takes the place of an answer."""
+    # Every trial is locked before the study is: nobody may wait for a trial who holds a study (RELIABILITY.md 3.3).
+    leases.lock_trials(tx, [item.body.lease for item in items])
+    rungs = SqlRungLog(tx, study)
+    results: list[Outcome[Answer] | LadderError] = []
+    for item in items:
+        try:
+            results.append(report(tx, definitions, project, study, item.number, item.body, rungs=rungs))
+        except LadderError as refusal:  # raised before anything is written
+            results.append(refusal)
+    return results
+
+
 def report(
-    tx: Connection, definitions: Definitions, project: UUID, study: UUID, number: int, body: Report
+    tx: Connection,
+    definitions: Definitions,
+    project: UUID,
+    study: UUID,
+    number: int,
+    body: Report,
+    *,
+    rungs: SqlRungLog | None = None,
 ) -> Outcome[Answer]:
-    """Accept the steps of a leased trial and say how it goes on.
+    """Accept the steps of a leased trial and say how it goes on. ``rungs`` is the log that this transaction uses.
 
     The first accepted value of a step stands; a step that was accepted before is answered again and changes nothing.
     Raises LeaseLost if the lease is not the trial's, InvalidSpec if a step or the objective's metric is not what was
@@ -58,7 +91,7 @@ def report(
     if commanded is not None:
         return _end(tx, change, steps, losses, *commanded)
     if at_rung:
-        return _decide(tx, change, definition, steps, losses)
+        return _decide(tx, change, definition, steps, losses, rungs or SqlRungLog(tx, study))
     change.steps(steps, losses, "continue", row.target_step)
     change.event(EventType.TRIAL_REPORTED, row.number, {"step": steps[-1].step, "loss": losses[-1]})
     change.renew()
@@ -125,9 +158,14 @@ def _end(
 
 
 def _decide(
-    tx: Connection, change: TrialChange, definition: Definition, steps: list[StepResult], losses: list[float]
+    tx: Connection,
+    change: TrialChange,
+    definition: Definition,
+    steps: list[StepResult],
+    losses: list[float],
+    rungs: SqlRungLog,
 ) -> Outcome[Answer]:
-    row, engine, rungs = change.row, definition.engine, SqlRungLog(tx, change.study)
+    row, engine = change.row, definition.engine
     rung = engine.levels.index(steps[-1].step)
     entry = RungEntry(trial=row.number, bracket=row.bracket, rung=rung, loss=losses[-1], seq=change.next_seq())
     decision = engine.decide(entry, rungs)

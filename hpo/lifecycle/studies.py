@@ -26,6 +26,8 @@ _TARGETS: dict[Verb, StudyState] = {
     "stop": StudyState.STOPPING,
     "cancel": StudyState.CANCELLED,
 }
+# Edges that another verb has too: a paused study is not started, a finished one not resumed.
+_ONLY_FROM: dict[Verb, StudyState] = {"start": StudyState.CREATED, "resume": StudyState.PAUSED}
 
 
 def normalise(spec: StudySpec) -> StudySpec:
@@ -93,8 +95,7 @@ def command(tx: Connection, project: UUID, study: UUID, verb: Verb) -> Outcome[N
     done = {target, StudyState.FINISHED} if verb == "stop" else {target}
     if state in done:
         return Outcome(None)
-    wrong_start = (verb == "resume") != (state is StudyState.PAUSED) and target is StudyState.RUNNING
-    if target not in STUDY_EDGES[state] or wrong_start:
+    if target not in STUDY_EDGES[state] or state is not _ONLY_FROM.get(verb, state):
         raise InvalidState(f"a study that is {state.value} cannot {verb}")
     change = StudyChange(study, row.last_seq)
     reason = "user" if verb in ("stop", "cancel") else None

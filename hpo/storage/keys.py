@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, create_engine
 
 Scope = Literal["admin", "write", "read", "worker"]
 DEFAULT_PROJECT = "default"
+_TOKEN = re.compile(r"ldr_([0-9a-f]{1,32})_([A-Za-z0-9_-]{1,200})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,10 @@ def create_key(database_url: str, *, scope: Scope, name: str, days: int = 365) -
 
 def verify(tx: Connection, token: str) -> Caller | None:
     """Who the token belongs to; None if it is malformed, unknown, wrong, expired or revoked."""
-    head, _, rest = token.partition("_")
-    key_id, _, secret = rest.partition("_")
-    if head != "ldr" or not secret or not token.isascii():
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
         return None
+    key_id, secret = parts.groups()
     row = tx.exec_driver_sql(
         "SELECT project_id, scope, secret_sha256 FROM api_key WHERE id = %(id)s AND revoked_at IS NULL"
         " AND expires_at > clock_timestamp()",

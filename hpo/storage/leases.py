@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from hpo.domain.trial import StopRequest
-from hpo.storage.batch import find
+from hpo.storage.batch import find, run
 
 _CLAIMED = """
     t.id, t.study_id, t.number, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step, t.target_step,
@@ -119,6 +119,14 @@ def lock(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -
     """Lock the leased trial, then its study; None if the lease is not the trial's."""
     params = {"project": project, "study": study, "number": number, "lease": lease}
     return find(tx, _LOCK, **params)
+
+
+_LOCK_TRIALS = "SELECT id FROM trial WHERE lease_id = ANY(%(leases)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+
+def lock_trials(tx: Connection, held: Sequence[UUID]) -> None:
+    """Lock the trials of several leases in one order, before the lock of their study."""
+    run(tx, _LOCK_TRIALS, leases=[str(lease) for lease in held])
 
 
 # The grace: after a restart of Postgres nobody could renew, so no lease is dead before one whole ttl has passed.

@@ -22,6 +22,7 @@ FROM rung r LEFT JOIN LATERAL (
 WHERE r.study_id = %(study)s"""
 
 _AT = "study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"
+_BEST_WAITING = f"SELECT number, loss, seq FROM rung_entry WHERE {_AT} AND waiting ORDER BY loss, seq LIMIT 1"
 _FROM_BEST = f"SELECT loss, seq FROM rung_entry WHERE {_AT} ORDER BY loss, seq OFFSET %(skip)s LIMIT 1"
 _UP = f"""SELECT loss, seq FROM rung_entry WHERE {_AT} AND (loss, seq) > (%(loss)s, %(seq)s)
 ORDER BY loss, seq OFFSET %(skip)s LIMIT 1"""
@@ -36,27 +37,46 @@ class _Rung:
     key: Key | None
     best_waiting: RungEntry | None
     moved: bool = False
+    stale: bool = False  # best_waiting was promoted: the next best is looked up when it is asked for
 
 
 class SqlRungLog:
-    """A RungLog over the tables. Loaded once, then kept in step with what this transaction writes."""
+    """A RungLog over the tables. Loaded at the first question, then kept in step with what this transaction writes.
+
+    The study's row must be locked by then, and stay locked as long as the log is used.
+    """
 
     def __init__(self, tx: Connection, study: UUID) -> None:
         self._tx = tx
         self._study = study
-        self._rungs: dict[tuple[int, int], _Rung] = {}
-        for row in run(tx, _LOAD, study=study):
+        self._loaded: dict[tuple[int, int], _Rung] | None = None
+
+    @property
+    def _rungs(self) -> dict[tuple[int, int], _Rung]:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> dict[tuple[int, int], _Rung]:
+        rungs = {}
+        for row in run(self._tx, _LOAD, study=self._study):
             waiting = None
             if row.number is not None:
                 waiting = RungEntry(trial=row.number, bracket=row.bracket, rung=row.rung, loss=row.loss, seq=row.seq)
             finger = Key(row.finger_loss, row.finger_seq) if row.finger_rank else None
-            self._rungs[row.bracket, row.rung] = _Rung(row.entries, row.finger_rank, finger, waiting)
+            rungs[row.bracket, row.rung] = _Rung(row.entries, row.finger_rank, finger, waiting)
+        return rungs
 
     def count(self, bracket: int, rung: int) -> int:
         return self._rungs[bracket, rung].entries
 
     def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
-        return self._rungs[bracket, rung].best_waiting
+        state = self._rungs[bracket, rung]
+        if state.stale:
+            row = find(self._tx, _BEST_WAITING, study=self._study, bracket=bracket, rung=rung)
+            state.best_waiting = None if row is None else RungEntry(row.number, bracket, rung, row.loss, row.seq)
+            state.stale = False
+        return state.best_waiting
 
     def kth(self, bracket: int, rung: int, k: int) -> Key | None:
         state = self._rungs[bracket, rung]
@@ -79,7 +99,7 @@ class SqlRungLog:
         state.entries += 1
         if state.key is not None and entry.key < state.key:
             state.rank, state.moved = state.rank + 1, True
-        if waiting and (state.best_waiting is None or entry.key < state.best_waiting.key):
+        if waiting and not state.stale and (state.best_waiting is None or entry.key < state.best_waiting.key):
             state.best_waiting = entry
         batch.add(
             "INSERT INTO rung_entry (study_id, bracket, rung, number, loss, seq, decision, waiting) VALUES"
@@ -109,15 +129,16 @@ class SqlRungLog:
         state.moved = False
 
     def promote(self, batch: Batch, entry_rung: tuple[int, int], number: int) -> None:
-        """Take a waiting trial out of its rung, upwards."""
+        """Take a waiting trial out of its rung, upwards. Run the batch before asking for ``best_waiting`` again."""
         bracket, rung = entry_rung
         at = {"study": self._study, "bracket": bracket, "rung": rung}
+        self._rungs[bracket, rung].stale = True
         batch.add(f"UPDATE rung_entry SET waiting = false WHERE {_AT} AND number = %(number)s", number=number, **at)
         batch.add(f"UPDATE rung SET waiting = waiting - 1, promoted = promoted + 1 WHERE {_AT}", **at)
 
     def flush(self, batch: Batch) -> None:
         """Keep the fingers where the questions left them, so that the next decision starts there."""
-        for (bracket, rung), state in self._rungs.items():
+        for (bracket, rung), state in (self._loaded or {}).items():
             if state.moved:
                 assert state.key is not None
                 batch.add(

@@ -11,13 +11,16 @@ from sqlalchemy import Connection, Row, select, tuple_
 from hpo.domain.errors import NotFound
 from hpo.storage.tables import StudyRow, TrialRow
 
-_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 def resolve(tx: Connection, project: UUID, ref: str) -> UUID:
     """The id of a study given by id or by name. Raises NotFound, also for another project's study."""
     s = StudyRow
-    mine = (s.id == UUID(ref)) if _UUID.match(ref) else (s.name == ref)
+    mine = (s.id == UUID(ref)) if _UUID.fullmatch(ref) else (s.name == ref)
+    if not _NAME.fullmatch(ref):  # Postgres takes no text with U+0000 at all
+        raise NotFound(f"there is no study {ref!r}")
     found = tx.execute(select(s.id).where(s.project_id == project, mine)).scalar_one_or_none()
     if found is None:
         raise NotFound(f"there is no study {ref!r}")
