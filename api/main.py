@@ -1,5 +1,6 @@
 """The web process: its composition root and its start."""
 
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -17,10 +18,14 @@ from api.routes import artifacts, events, health, leases, studies, trials, worke
 from api.schemas.trials import Problem
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.doorbell import Doorbell
+from hpo.lifecycle.definitions import Definitions
+from hpo.lifecycle.turns import Turns
+from hpo.logs import configure_logs
 from hpo.settings import Settings
 from hpo.storage.db import Db, make_engine
 
 V1 = "/api/v1"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
 
 REQUESTS = Histogram(
     "ladder_http_request_seconds", "Time to answer", ["route", "status"],
@@ -39,7 +44,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if 0 < len(given) <= 100 and given.isalnum() else uuid.uuid4().hex.encode()
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         started, status = time.perf_counter(), 500
 
@@ -60,12 +65,15 @@ class Envelope:
 def create_app(settings: Settings) -> FastAPI:
     """The application with all its parts. Connections are opened by the first request that needs one."""
     engine = make_engine(settings)
+    db, definitions = Db(engine), Definitions()
     parts = Services(
         settings=settings,
-        db=Db(engine),
+        db=db,
         doorbell=Doorbell(settings.redis_url.get_secret_value()),
         store=FilesystemStore(settings.checkpoint_root.expanduser()),
         keys=KeyCache(settings.key_cache_s),
+        definitions=definitions,
+        turns=Turns(db, definitions),
     )
 
     @asynccontextmanager
@@ -82,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # its pages pull scripts from a CDN
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.services = parts
     app.add_middleware(Envelope)
@@ -116,6 +125,7 @@ def app_from_environment() -> FastAPI:
 
 def run_api(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
+    configure_logs()
     structlog.get_logger().info("api-starting", host=settings.host, port=settings.port)
     config = uvicorn.Config(
         create_app(settings),
@@ -123,6 +133,7 @@ def run_api(settings: Settings) -> int:
         port=settings.port,
         access_log=False,
         log_level="warning",
+        log_config=None,
         timeout_graceful_shutdown=5,
         server_header=False,
     )
