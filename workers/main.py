@@ -13,14 +13,14 @@ from types import FrameType
 import structlog
 
 from hpo.checkpoints.filesystem import FilesystemStore
+from hpo.logs import configure_logs
 from hpo.settings import Settings
 from ladder.client import Client
 from workers import tasks
-from workers.app import celery_app, leave_doorbells_while, request_stop, serve
+from workers.app import Doorbells, celery_app, request_stop, serve
 from workers.child import TRAINER, environment
 from workers.devices import threads_per_slot, worker_name
 from workers.limits import Limits, Place
-from workers.logs import configure_logs
 from workers.pool import ChildPool, spawner
 from workers.presence import Presence, Refused
 from workers.runner import Runner
@@ -75,13 +75,19 @@ def work(settings: Settings, threads: int) -> int:
             return 1
         presence.keep()
         log.info("worker_ready", worker=name, queue=settings.queue, threads=threads)
-        poller = Thread(target=_poll, args=(runner, settings, stopped), name="poll")
+        app = celery_app(settings)
+        doorbells = Doorbells(app, lambda: runner.busy)
+        resources.callback(doorbells.close)
+
+        def drain(name: str) -> None:
+            runner.drain(name)
+            doorbells.look()
+
+        tasks.register(app, drain)
+        poller = Thread(target=_poll, args=(drain, settings, stopped), name="poll")
         poller.start()
         resources.callback(poller.join)
         resources.callback(stop)
-        app = celery_app(settings)
-        tasks.register(app, runner.drain)
-        leave_doorbells_while(app, lambda: runner.busy)
         return serve(app, settings.queue)
 
 
@@ -116,11 +122,11 @@ def run_control(settings: Settings) -> int:
         sweeper.join()
 
 
-def _poll(runner: Runner, settings: Settings, stopped: Event) -> None:
+def _poll(drain: Callable[[str], None], settings: Settings, stopped: Event) -> None:
     """Look for work at the start and now and then, doorbell or not: without Redis, work is late but is done."""
     while not stopped.is_set():
         try:
-            runner.drain(settings.queue)
+            drain(settings.queue)
         except Exception:
             log.exception("poll_failed")  # a defect; the doorbells, and the next poll, may still work
         stopped.wait(settings.ring_again_s * random.uniform(0.75, 1.25))

@@ -59,7 +59,7 @@ def run_slots(settings: Settings, threads: int) -> int:
 
 
 def _slot(settings: Settings, threads: int, parent: int) -> None:
-    from workers.logs import configure_logs
+    from hpo.logs import configure_logs
     from workers.main import work  # here, because main imports this module
 
     configure_logs()

@@ -28,7 +28,10 @@ def configure_logs() -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([] if watched else [structlog.processors.format_exc_info]),
-                structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer(),
+                # Plain on purpose: the default also prints local variables, and among them API keys.
+                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+                if watched
+                else structlog.processors.JSONRenderer(),
             ],
         )
     )
