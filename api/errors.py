@@ -1,5 +1,6 @@
 """The one table from error code to HTTP status, and RFC 9457 problems for every error, FastAPI's own included."""
 
+import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -9,11 +10,11 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from api.schemas.trials import Problem
+from api.strict_json import MAX_ERRORS
 from hpo.domain.errors import FieldError, InvalidSpec, LadderError
 
 log = structlog.get_logger()
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 CODES: dict[str, tuple[int, str, str]] = {
     "validation_failed": (422, "Request is not valid", "Each entry of `errors` names a field by its JSON pointer."),
     "idempotency_key_reused": (422, "Idempotency-Key was used before", "Use a fresh key for a new request."),
-    "malformed": (400, "Request cannot be read", "Send one JSON object with finite numbers and distinct keys."),
+    "malformed": (400, "Request cannot be read", "Send one JSON object, and tokens as they were given."),
     "unauthorized": (401, "No valid API key", "Send `Authorization: Bearer ldr_…`; `ladder token create` mints keys."),
     "forbidden": (403, "API key lacks the scope", "Use a key with the scope that `detail` names."),
     "not_found": (404, "Not found", "Check the name or id; `ladder study ls` lists what there is."),
@@ -78,8 +79,7 @@ def problem(
             "errors": fields,
         }
     )
-    # Text of the user may hold lone surrogates, which UTF-8 cannot carry.
-    content = body.model_dump(exclude_none=True) if errors is None else body.model_dump()
+    content = body.model_dump(exclude_none=True)
     headers = dict(headers or {})
     if status == 503:
         headers.setdefault("Retry-After", "1")
@@ -89,6 +89,7 @@ def problem(
 
 
 def _clean(value: Any) -> Any:
+    """Text of the user may hold lone surrogates, which UTF-8 cannot carry."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
@@ -96,29 +97,83 @@ def _clean(value: Any) -> Any:
     return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
-def pointer(loc: Sequence[int | str], body: Any) -> str:
-    """JSON pointer of a pydantic location. Tags of unions stand in locations but not in the body: they are left out."""
-    parts: list[str] = []
+def pointer(loc: Sequence[int | str], body: Any, *, absent: bool = False) -> str:
+    """JSON pointer of a pydantic location into the body that was sent.
+
+    Locations hold more than the body: tags of unions, names of validators, "[key]". What the body has not is left out,
+    but for the last part of a field that is ``absent``.
+    """
+    parts: list[int | str] = []
     for index, part in enumerate(loc):
-        here = dict(enumerate(body)) if isinstance(body, list) else body
-        if isinstance(here, dict) and part in here:
-            body = here[part]
-        elif index < len(loc) - 1 or "[" in str(part) or "-" in str(part):
-            continue
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in parts)
+        last = index == len(loc) - 1
+        if isinstance(body, list) and isinstance(part, int) and part < len(body):
+            parts, body = [*parts, part], body[part]
+        elif isinstance(body, dict):
+            tag = bool(parts) and body.get("type") == part and not (last and part in body)
+            if part in body and not tag:
+                parts, body = [*parts, part], body[part]
+            elif absent and last:
+                parts.append(part)
+    return _join(parts)
 
 
-def _message(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = error.get("input")
-    if error["type"] in ("missing", "extra_forbidden") or "got" in message or not isinstance(given, str | int | float):
-        return message
-    return f"{message}, got {str(given)[:100]!r}" if isinstance(given, str) else f"{message}, got {given}"
+def _join(parts: Sequence[int | str]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def field_errors(errors: Sequence[Any], body: Any, *, skip: int) -> list[FieldError]:
-    return [FieldError(pointer(error["loc"][skip:], body), error["type"], _message(error)) for error in errors]
+def _shown(given: Any) -> str:
+    """What was given, as JSON where it is short."""
+    if isinstance(given, dict | list | tuple):
+        return "an object" if isinstance(given, dict) else "an array"
+    if isinstance(given, str):
+        return json.dumps(given if len(given) <= 100 else given[:100] + "…", ensure_ascii=False)
+    return json.dumps(given) if given is None or isinstance(given, bool | int | float) else type(given).__name__
+
+
+_PLAIN_WORDS = {
+    "extra_forbidden": "unknown field",
+    "missing": "this field is wanted",
+    "model_attributes_type": "Input should be an object",
+}
+
+
+def field_errors(errors: Sequence[Any], body: Any) -> list[FieldError]:
+    """Pydantic's errors as one per field, each with what was given and what is wanted."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for error in errors:
+        at = _place(error, body)
+        wanted, got = _words(error)
+        if at in found:  # the members of a union each say what they want
+            code, first, got = found[at]
+            found[at] = (code, f"{first} or {wanted.removeprefix('Input should be ')}", got)
+        else:
+            found[at] = (error["type"], wanted, got)
+    # Pydantic counts only the good items of a list: with one refused it also says that the list is too short.
+    return [
+        FieldError(at, code, wanted + got)
+        for at, (code, wanted, got) in found.items()
+        if code != "too_short" or not any(other.startswith(f"{at}/") for other in found)
+    ]
+
+
+def _place(error: Any, body: Any) -> str:
+    """Pointer of an error. Those of path, query and header begin with that word: the body has no such place."""
+    loc, kind = error["loc"], error["type"]
+    at = pointer(loc[1:], body, absent=kind == "missing") if loc[0] == "body" else _join(loc)
+    field = (error.get("ctx") or {}).get("field", "type" if kind.startswith("union_tag") else None)
+    return at if field is None else f"{at}/{field}"
+
+
+def _words(error: Any) -> tuple[str, str]:
+    """What is wanted, and what was given where the message does not say so already."""
+    own = (error.get("ctx") or {}).get("text")
+    if own is not None:
+        return str(own), ""
+    kind = error["type"]
+    wanted = _PLAIN_WORDS.get(kind, str(error["msg"]).removeprefix("Value error, "))
+    wanted = wanted.replace("Tuple should", "Array should").replace("tuple", "array").replace("dictionary", "object")
+    said = kind in ("extra_forbidden", "missing") or kind.startswith(("union_tag", "too_")) or "got " in wanted
+    return wanted, "" if said else f", got {_shown(error['input'])}"
 
 
 def install(app: FastAPI) -> None:
@@ -131,13 +186,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        fields = field_errors(error.errors(), error.body, skip=1)
-        return problem(request, "validation_failed", f"{len(fields)} field{'s' * (len(fields) != 1)}", fields)
-
-    @app.exception_handler(ValidationError)
-    def invalid_model(request: Request, error: ValidationError) -> JSONResponse:
-        fields = field_errors(error.errors(), None, skip=0)
-        return problem(request, "validation_failed", f"{len(fields)} field{'s' * (len(fields) != 1)}", fields)
+        fields = field_errors(error.errors(), error.body)
+        detail = f"{len(fields)} field{'s' * (len(fields) != 1)}"
+        return problem(request, "validation_failed", detail, fields[:MAX_ERRORS])
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -157,4 +208,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.exception("unexpected-error", path=request.url.path, exc_info=error)
-        return problem(request, "internal", HTTPStatus(500).phrase)
+        # Starlette sends this answer outside all middleware, so the id is added here.
+        headers = {"X-Request-Id": request.state.request_id}
+        return problem(request, "internal", HTTPStatus(500).phrase, headers=headers)

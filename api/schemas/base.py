@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from hpo.spec.base import MetricName
+from hpo.spec.base import MetricName, Real
 
 PROTOCOL_VERSION = 1  # of the worker protocol; a worker with another one is refused when it registers
 
@@ -45,7 +45,7 @@ def metric_out(value: float) -> float | str:
 
 
 # Accepts numbers and the three words; inside it is a float, possibly not finite.
-Metric = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_metric_in), PlainSerializer(metric_out)]
+Metric = Annotated[Real, Field(allow_inf_nan=True), BeforeValidator(_metric_in), PlainSerializer(metric_out)]
 Metrics = Annotated[dict[MetricName, Metric], Field(max_length=100)]
 
 

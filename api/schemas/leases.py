@@ -7,9 +7,10 @@ from uuid import UUID
 from pydantic import Field, StrictInt
 
 from api.schemas.base import In, Metrics, Out
-from hpo.spec.base import Name, QueueName, Text
+from hpo.spec.base import Name, QueueName, Real, Text
 
 Step = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -26,7 +27,7 @@ class AskIn(In):
 
     worker: Name
     count: Annotated[StrictInt, Field(ge=1, le=100)] = 1
-    lease_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    lease_s: Annotated[Real, Field(gt=0, le=86_400)] | None = None
 
 
 class Lease(Out):
@@ -84,13 +85,13 @@ class CheckpointIn(In):
 
     step: Step
     sha256: Sha256
-    size_bytes: Annotated[StrictInt, Field(ge=0)]
+    size_bytes: Bytes
 
 
 class StepIn(In):
     step: Step
     metrics: Metrics
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[Real, Field(ge=0)] | None = None
 
 
 class ReportIn(StepIn):
@@ -105,10 +106,10 @@ class ReportIn(StepIn):
     corrupt: Annotated[list[UUID], Field(max_length=100)] = Field(
         default_factory=list, description="ids of offered checkpoints whose bytes did not match"
     )
-    setup_s: Annotated[float, Field(ge=0)] | None = Field(
+    setup_s: Annotated[Real, Field(ge=0)] | None = Field(
         None, description="from the claim's answer to the first batch, on the worker's clock; with the first report"
     )
-    peak_memory_bytes: Annotated[StrictInt, Field(ge=0)] | None = None
+    peak_memory_bytes: Bytes | None = None
 
 
 class ReportOut(Out):
@@ -152,5 +153,5 @@ class TellIn(In):
     state: Literal["complete", "failed"]
     step: Step | None = None
     metrics: Metrics = Field(default_factory=dict)
-    values: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=10)] | None = None
+    values: Annotated[list[Annotated[Real, Field(allow_inf_nan=False)]], Field(max_length=10)] | None = None
     error: ErrorIn | None = None

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StrictBool, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, field_validator
 
 from api.schemas.base import In, Out, Page
 from hpo.domain.study import StudyState
-from hpo.spec.base import Name, Text
+from hpo.spec.base import Name, Real, Text, refuse
 from hpo.spec.search import MAX_TRIALS
 from hpo.spec.study import StudySpec
 
@@ -22,6 +22,12 @@ class StudyCreate(StudySpec):
         return StudySpec.model_validate(self.model_dump(exclude={"start"}))
 
 
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise refuse("null", "null is no value here: leave the field out to keep what it is")
+    return value
+
+
 class BudgetPatch(In):
     """The budget fields to change; the others stay. Null lifts a bound that may be absent."""
 
@@ -29,14 +35,20 @@ class BudgetPatch(In):
     max_concurrent: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = None
     max_failed: Annotated[StrictInt, Field(ge=0, le=MAX_TRIALS)] | None = None
     max_epochs: Annotated[StrictInt, Field(ge=1, le=10**15)] | None = None
-    max_wall_s: Annotated[float, Field(gt=0)] | None = None
-    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    max_wall_s: Annotated[Real, Field(gt=0)] | None = None
+    max_gpu_hours: Annotated[Real, Field(gt=0)] | None = None
+
+    _present = field_validator("max_trials", "max_failed", mode="before")(_not_null)
 
 
 class StudyPatch(In):
+    """What changes; what is left out stays."""
+
     budget: BudgetPatch | None = None
     labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] | None = None
     description: Annotated[Text, Field(max_length=10_000)] | None = None
+
+    _present = field_validator("budget", "labels", "description", mode="before")(_not_null)
 
 
 class Counts(Out):
@@ -74,7 +86,7 @@ class BestTrial(Out):
     params: dict[str, Any]
     state: str
     step: int = Field(description="epochs it was trained for")
-    metrics: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, float | None] = Field(default_factory=dict, description="null where a value is not finite")
 
 
 class StudyRead(StudySpec):

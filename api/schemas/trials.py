@@ -37,7 +37,8 @@ class TrialPage(Page):
 class MetricRead(Out):
     step: int
     attempt: int
-    metrics: dict[str, Any]
+    metrics: dict[str, float | None] = Field(description="null where a value is not finite")
+    non_finite: dict[str, str] = Field(default_factory=dict, description='"nan", "inf" or "-inf" of each such metric')
     seconds: float | None
     at: datetime
 

@@ -8,16 +8,18 @@ from pydantic import Field, StrictInt
 from api.schemas.base import In, Out, Page
 from hpo.spec.base import QueueName, Text
 
+Short = Annotated[Text, Field(max_length=200)]
+
 
 class WorkerIn(In):
     """PUT by a worker when it starts and every heartbeat after."""
 
     queue: QueueName
     protocol_version: StrictInt
-    host: Annotated[Text, Field(max_length=200)] = ""
-    device: Annotated[Text, Field(max_length=200)] = "cpu"
-    pid: StrictInt = 0
-    versions: Annotated[dict[str, str], Field(max_length=20)] = Field(default_factory=dict)
+    host: Short = ""
+    device: Short = "cpu"
+    pid: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = 0
+    versions: Annotated[dict[Short, Short], Field(max_length=20)] = Field(default_factory=dict)
 
 
 class WorkerRead(Out):

@@ -89,6 +89,12 @@ class TooLarge(LadderError):
     code = "too_large"
 
 
+class UnsupportedMediaType(LadderError):
+    """The body is of a kind that is not read here."""
+
+    code = "unsupported_media_type"
+
+
 class ProtocolMismatch(LadderError):
     """The worker speaks another version of the worker protocol than this server."""
 

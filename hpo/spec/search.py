@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
-from hpo.spec.base import MetricName, SpecModel, refuse
+from hpo.spec.base import MetricName, Real, SpecModel, refuse
 
 MAX_TRIALS = 100_000
 MAX_RESOURCE = 10**9
@@ -16,7 +16,7 @@ class Objective(SpecModel):
 
     metric: MetricName
     direction: Literal["maximize", "minimize"]
-    goal: float | None = None
+    goal: Real | None = None
 
     def loss(self, value: float) -> float:
         """Turn a value of the metric into a loss: lower is better from here on."""
@@ -88,6 +88,7 @@ class AshaSpec(SpecModel):
             raise refuse(
                 "min_above_max",
                 f"min_resource must be at most max_resource = {self.max_resource}, got {self.min_resource}",
+                field="min_resource",
             )
         return self
 
@@ -109,5 +110,5 @@ class Budget(SpecModel):
     max_concurrent: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = None
     max_failed: Annotated[StrictInt, Field(ge=0, le=MAX_TRIALS)] = 20
     max_epochs: Annotated[StrictInt, Field(ge=1, le=10**15)] | None = None
-    max_wall_s: Annotated[float, Field(gt=0)] | None = None
-    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    max_wall_s: Annotated[Real, Field(gt=0)] | None = None
+    max_gpu_hours: Annotated[Real, Field(gt=0)] | None = None

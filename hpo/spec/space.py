@@ -29,16 +29,15 @@ class FloatParam(SpecModel):
     def _bounds(self) -> Self:
         _check_bounds(self.low, self.high, self.log)
         if max(-self.low, self.high) > sys.float_info.max:  # a JSON integer has no end
-            raise refuse("out_of_range", f"low and high must lie within ±{sys.float_info.max:.3g}")
+            raise refuse("out_of_range", f"low and high must lie within ±{sys.float_info.max:.3g}", field="high")
         if self.step is not None:
             if self.log:
-                raise refuse("log_with_step", "step cannot be combined with log: give one of them")
+                raise refuse("log_with_step", "step cannot be combined with log: give one of them", field="step")
             if self.step > self.high - self.low:
-                raise refuse(
-                    "step_too_large", f"step must be at most high - low = {self.high - self.low}, got {self.step}"
-                )
+                message = f"step must be at most high - low = {self.high - self.low}, got {self.step}"
+                raise refuse("step_too_large", message, field="step")
             if (self.high - self.low) / self.step > 2**53:  # beyond, neighbours on the grid are the same float
-                raise refuse("step_too_small", f"step must leave at most 2^53 points, got {self.step}")
+                raise refuse("step_too_small", f"step must leave at most 2^53 points, got {self.step}", field="step")
         return self
 
     @property
@@ -62,11 +61,13 @@ class IntParam(SpecModel):
     def _bounds(self) -> Self:
         _check_bounds(self.low, self.high, self.log)
         if abs(self.low) > 2**53 or abs(self.high) > 2**53:
-            raise refuse("out_of_range", "low and high must lie within ±2^53")
+            field = "low" if abs(self.low) > 2**53 else "high"
+            raise refuse("out_of_range", "low and high must lie within ±2^53", field=field)
         if self.log and self.step != 1:
-            raise refuse("log_with_step", "step cannot be combined with log: give one of them")
+            raise refuse("log_with_step", "step cannot be combined with log: give one of them", field="step")
         if self.step > self.high - self.low:
-            raise refuse("step_too_large", f"step must be at most high - low = {self.high - self.low}, got {self.step}")
+            message = f"step must be at most high - low = {self.high - self.low}, got {self.step}"
+            raise refuse("step_too_large", message, field="step")
         return self
 
     @property
@@ -89,7 +90,7 @@ class CategoricalParam(SpecModel):
         seen = set()
         for choice in self.choices:
             if (type(choice), choice) in seen:
-                raise refuse("duplicate_choice", f"choices must be distinct, got {choice!r} twice")
+                raise refuse("duplicate_choice", f"choices must be distinct, got {choice!r} twice", field="choices")
             seen.add((type(choice), choice))
         return self
 
@@ -104,6 +105,6 @@ SearchSpace = Annotated[tuple[Param, ...], Field(min_length=1, max_length=MAX_PA
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low >= high:
-        raise refuse("low_not_below_high", f"low must be below high, got low {low} and high {high}")
+        raise refuse("low_not_below_high", f"low must be below high, got low {low} and high {high}", field="low")
     if log and low <= 0:
-        raise refuse("log_needs_positive", f"low must be > 0 when log is true, got {low}")
+        raise refuse("log_needs_positive", f"low must be > 0 when log is true, got {low}", field="low")

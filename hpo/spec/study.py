@@ -4,8 +4,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
 
-from hpo.spec.base import Name, QueueName, SpecModel, Text, refuse
-from hpo.spec.search import Budget, FifoSpec, GridSamplerSpec, Objective, SamplerSpec, SchedulerSpec, TpeSamplerSpec
+from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
+from hpo.spec.search import (
+    MAX_RESOURCE,
+    Budget,
+    FifoSpec,
+    GridSamplerSpec,
+    Objective,
+    SamplerSpec,
+    SchedulerSpec,
+    TpeSamplerSpec,
+)
 from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, SearchSpace
 
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
@@ -22,7 +31,7 @@ class TrainerSpec(SpecModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
     config: dict[Text, JsonValue] = Field(default_factory=dict)
     resources: Resources = Resources()
-    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    timeout_s: Annotated[Real, Field(gt=0)] | None = None
 
 
 class Retry(SpecModel):
@@ -34,7 +43,7 @@ class Retry(SpecModel):
 class Checkpoints(SpecModel):
     """A checkpoint is written every ``every`` epochs, and always at a rung and when a worker is told to stop."""
 
-    every: Annotated[StrictInt, Field(ge=1)] = 1
+    every: Annotated[StrictInt, Field(ge=1, le=MAX_RESOURCE)] = 1
 
 
 class StudySpec(SpecModel):
