@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from hpo.storage import idempotency
 from hpo.storage.idempotency import Stored
 from hpo.storage.keys import Caller
 
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,200}")
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -66,10 +68,13 @@ def read_token(filters: dict[str, Any], token: str | None) -> list[Any] | None:
         return None
     try:
         mark, *key = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Malformed("page_token is not one that this API gave") from None
     if mark != _mark(filters):
         raise Malformed("page_token is for a list with other filters")
+    # Anybody can write a token: what Postgres cannot take as text must not get there.
+    if not all(isinstance(part, int | float) or (isinstance(part, str) and _PRINTABLE.fullmatch(part)) for part in key):
+        raise Malformed("page_token is not one that this API gave")
     return list(key)
 
 

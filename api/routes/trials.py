@@ -1,6 +1,6 @@
 """Trials of a study with their metrics, decisions and attempts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import Connection
@@ -11,6 +11,7 @@ from api.errors import responses
 from api.schemas.trials import AttemptList, DecisionList, MetricPage, TrialPage, TrialRead
 from api.strict_json import StrictRoute
 from api.views import attempt_read, decision_reads, metric_read, trial_read
+from hpo.domain.errors import Malformed
 from hpo.domain.trial import TrialState
 from hpo.storage import trials as stored
 from hpo.storage.trials import NO_LOSS, Order
@@ -49,7 +50,7 @@ def list_trials(
             states=[one.value for one in state or []],
             rung=rung,
             order=order,
-            after=None if token is None else tuple(token),
+            after=None if token is None else _key(token, order),
             limit=size + 1,
         )
     )
@@ -61,6 +62,13 @@ def list_trials(
         key = (last.number,) if order in ("number", "-number") else (loss, last.number)
         next_token = page_token(filters, key)
     return answer(TrialPage(items=items, next_page_token=next_token))
+
+
+def _key(token: list[Any], order: Order) -> tuple[Any, ...]:
+    kinds: list[type] = [int] if order in ("number", "-number") else [float, int]
+    if [type(part) for part in token] != kinds or not 0 <= token[-1] < 2**31:
+        raise Malformed("page_token is not one that this API gave")
+    return tuple(token)
 
 
 def _order(order_by: str, *, maximize: bool) -> Order:
@@ -99,6 +107,7 @@ def get_metrics(
     items = [metric_read(row) for row in rows[:size]]
     for item in items if name else []:
         item.metrics = {key: value for key, value in item.metrics.items() if key in (name or [])}
+        item.non_finite = {key: value for key, value in item.non_finite.items() if key in (name or [])}
     more = len(rows) > size
     return answer(MetricPage(items=items, next_page_token=str(items[-1].step) if more else None))
 

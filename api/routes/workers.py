@@ -56,7 +56,7 @@ def list_workers(
     """Workers by name; those not seen for three heartbeats are lost."""
     size = min(page_size, 1000)
     token = read_token({}, page_token_)
-    if token is not None and not (len(token) == 1 and isinstance(token[0], str)):
+    if token is not None and [type(part) for part in token] != [str]:
         raise Malformed("page_token is not one that this API gave")
     rows = parts.db.read(
         lambda tx: stored.page(tx, caller.project, live_s=parts.live_s, after=token[0] if token else "", limit=size + 1)
