@@ -28,6 +28,7 @@ from hpo.domain.study import StudyState
 from hpo.engine import plan
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
+from hpo.spec.base import Text
 from hpo.spec.study import StudySpec
 from hpo.storage import studies as stored
 from hpo.storage.idempotency import Stored
@@ -87,7 +88,7 @@ def list_studies(
     parts: Parts,
     caller: Reader,
     state: Annotated[list[StudyState] | None, Query()] = None,
-    label: Annotated[list[str] | None, Query(description="key:value, may be repeated")] = None,
+    label: Annotated[list[Text] | None, Query(description="key:value, may be repeated")] = None,
     order_by: Literal["updated_at", "-updated_at"] = "-updated_at",
     page_size: PageSize = 50,
     page_token_: Annotated[str | None, Query(alias="page_token", max_length=1000)] = None,
@@ -120,7 +121,7 @@ def list_studies(
 def _label(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise InvalidSpec(FieldError("/label", "not_a_pair", f"label must be key:value, got {text[:100]!r}"))
+        raise InvalidSpec(FieldError("/query/label", "not_a_pair", f"label must be key:value, got {text[:100]!r}"))
     return name, value
 
 
@@ -194,22 +195,31 @@ def get_best(study: Study, parts: Parts, caller: Reader, top: Annotated[int, Que
     return answer(parts.db.read(work))
 
 
-@router.post("/{study}/{verb}", response_model=StudyRead, responses=responses("not_found", "invalid_state"))
-def command_study(
-    study: Study,
-    verb: StudyVerb,
-    request: Request,
-    parts: Parts,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """start, pause, resume, stop (let running rungs end) or cancel (now); repeating one changes nothing."""
+def _command(verb: StudyVerb, description: str) -> None:
+    """Add the route of a verb: one each, so that what is no verb is no path."""
 
-    def work(tx: Connection) -> tuple[Outcome[None], Stored]:
-        study_id = stored.resolve(tx, caller.project, study)
-        outcome = lifecycle.command(tx, caller.project, study_id, verb)
-        audit(tx, caller, f"study.{verb}", str(study_id), request.state.request_id)
-        read = study_read(tx, stored.get(tx, caller.project, str(study_id)), live_s=parts.live_s)
-        return outcome, Stored(200, {"ETag": f'"{read.revision}"'}, read.model_dump_json())
+    @router.post(
+        f"/{{study}}/{verb}",
+        response_model=StudyRead,
+        responses=responses("not_found", "invalid_state", "key_in_flight", "idempotency_key_reused"),
+        name=f"{verb}_study",
+        description=f"{description} Repeating it changes nothing.",
+    )
+    def command_study(
+        study: Study, request: Request, parts: Parts, caller: Writer, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        def work(tx: Connection) -> tuple[Outcome[None], Stored]:
+            study_id = stored.resolve(tx, caller.project, study)
+            outcome = lifecycle.command(tx, caller.project, study_id, verb)
+            audit(tx, caller, f"study.{verb}", str(study_id), request.state.request_id)
+            read = study_read(tx, stored.get(tx, caller.project, str(study_id)), live_s=parts.live_s)
+            return outcome, Stored(200, {"ETag": f'"{read.revision}"'}, read.model_dump_json())
 
-    return once(parts, caller, request, idempotency_key, None, work)
+        return once(parts, caller, request, idempotency_key, None, work)
+
+
+_command("start", "Start a study that was created with `start: false`.")
+_command("pause", "Checkpoint what runs, free the devices, keep everything.")
+_command("resume", "Go on with a paused study.")
+_command("stop", "Begin nothing new; what runs ends at its rung.")
+_command("cancel", "End it now; running trials are dropped.")
