@@ -43,7 +43,7 @@ def best_trial(row: Row[Any], objective: Objective, metrics: dict[str, Any]) -> 
         params=row.params,
         state=row.state,
         step=row.last_step,
-        metrics=metrics,
+        metrics=finite(metrics),
     )
 
 
@@ -101,8 +101,20 @@ def rung_reads(tx: Connection, row: Row[Any], definition: Definition) -> list[Ru
     return reads
 
 
+def finite(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Stored metrics with null for the words that stand for NaN and the infinities."""
+    return {name: None if isinstance(value, str) else value for name, value in metrics.items()}
+
+
 def metric_read(row: Row[Any]) -> MetricRead:
-    return MetricRead(step=row.step, attempt=row.attempt, metrics=row.metrics, seconds=row.seconds, at=row.at)
+    return MetricRead(
+        step=row.step,
+        attempt=row.attempt,
+        metrics=finite(row.metrics),
+        non_finite={name: value for name, value in row.metrics.items() if isinstance(value, str)},
+        seconds=row.seconds,
+        at=row.at,
+    )
 
 
 def decision_reads(rows: Sequence[Row[Any]], definition: Definition) -> list[DecisionRead]:

@@ -64,7 +64,13 @@ def get(
     )
     if curve:
         names = sorted({name for step in curve for name in step.metrics})
-        table(("epoch", *names), [(step.step, *(_cell(step.metrics.get(name)) for name in names)) for step in curve])
+        table(
+            ("epoch", *names),
+            [
+                (step.step, *(_cell(step.non_finite.get(name, step.metrics.get(name))) for name in names))
+                for step in curve
+            ],
+        )
     if decisions:
         table(
             ("rung", "resource", "value", "decision"),
