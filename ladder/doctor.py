@@ -41,9 +41,8 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Run all checks that make sense for what is installed and configured here."""
-    token = settings.token.get_secret_value() if settings.token else None
     return [
-        *_api(*connection(None, token)),
+        *_api(*connection(None, None)),  # as any client: the settings may hold a worker's key
         *_postgres(settings),
         _redis(settings),
         _disk(settings.checkpoint_root.expanduser()),

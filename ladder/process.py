@@ -71,11 +71,11 @@ class Process:
         return self.popen.wait()
 
     def last_words(self, lines: int = 1) -> str:
-        """The end of its log."""
+        """The end of its log, without the hints that ``ladder`` commands add to an error."""
         if self.log is None or not self.log.exists():
             return ""
         text = self.log.read_bytes()[-8192:].decode(errors="replace").strip()
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join([line for line in text.splitlines() if not line.startswith("  try: ")][-lines:])
 
 
 def spawn(

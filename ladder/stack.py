@@ -99,9 +99,10 @@ class LocalStack:
                 self.api.append(self._spawn_api(replica))
             for replica in range(control_replicas):
                 self.control.append(self._spawn_control(replica))
+            self.wait_ready()
+            # Only now: a worker that finds no API waits long before it looks again.
             for _ in range(workers):
                 self.spawn_worker()
-            self.wait_ready()
             self._announce()
         except BaseException:
             self.stop()

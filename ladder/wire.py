@@ -54,6 +54,7 @@ class Wire:
         self._timeout_s = timeout_s
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._idle: deque[HTTPConnection] = deque(maxlen=MOST_KEPT)
+        self._closed = False
 
     def send(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """One request and its whole answer. Raises one of ``BROKEN``.
@@ -74,7 +75,7 @@ class Wire:
                 if fresh or isinstance(error, TimeoutError) or not isinstance(error, BROKEN):
                     raise
                 continue
-            if response.will_close or len(self._idle) == MOST_KEPT:
+            if response.will_close or self._closed or len(self._idle) == MOST_KEPT:
                 connection.close()
             else:
                 self._idle.append(connection)
@@ -93,6 +94,8 @@ class Wire:
             connection.close()
 
     def close(self) -> None:
+        """Close what is kept; a thread that is still in a request closes its own connection when it is done."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 

@@ -62,8 +62,7 @@ def main() -> None:
 
 def _usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help page
-        talk(error.format_message())
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help page is shown already
         return USAGE
     talk(f"error: {error.format_message()}")
     if context is not None:
