@@ -121,12 +121,12 @@ def lock(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -
     return find(tx, _LOCK, **params)
 
 
-_LOCK_TRIALS = "SELECT id FROM trial WHERE lease_id = ANY(%(leases)s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+_LOCK_TRIALS = "SELECT id FROM trial WHERE lease_id = ANY(%(leases)s) ORDER BY id FOR NO KEY UPDATE"
 
 
 def lock_trials(tx: Connection, held: Sequence[UUID]) -> None:
     """Lock the trials of several leases in one order, before the lock of their study."""
-    run(tx, _LOCK_TRIALS, leases=[str(lease) for lease in held])
+    run(tx, _LOCK_TRIALS, leases=list(held))
 
 
 # The grace: after a restart of Postgres nobody could renew, so no lease is dead before one whole ttl has passed.
