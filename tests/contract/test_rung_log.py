@@ -26,7 +26,7 @@ def test_counts_ranks_and_the_best_waiting_equal_those_in_memory(postgres_url: s
         rungs = SqlRungLog(tx, study)
         for number in range(STEPS):
             batch = Batch()
-            # Few distinct values, so that there are ties; each transaction keeps its finger or starts from the stored one.
+            # Few distinct values, so that there are ties.
             entry = RungEntry(trial=number, bracket=0, rung=RUNG, loss=float(draw.randrange(12)), seq=number + 1)
             waits = draw.random() < 0.7
             rungs.add(batch, entry, "pause" if waits else "continue", waiting=waits)
