@@ -1,10 +1,13 @@
 """The Celery app. Every setting answers a failure that was measured: RELIABILITY.md section 2 has the numbers."""
 
+import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.signals import task_postrun
 from celery.worker import state
 
 from hpo.settings import Settings
@@ -53,19 +56,60 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
-def leave_doorbells_while(app: Celery, busy: Callable[[], bool]) -> None:
-    """Take no doorbell while ``busy``, also when the work came without one: it is for a worker that is idle."""
+class Doorbells:
+    """Takes doorbells only while the process is idle, but then at once.
 
-    class LeaveDoorbells(bootsteps.StartStopStep):
-        requires = ("celery.worker.consumer.tasks:Tasks",)
+    ``busy`` is about work that came without a doorbell, of which Celery knows nothing: a doorbell that a busy worker
+    took would wake nobody. Call ``look`` when such work has ended. After a task it is called here: with nothing
+    prefetched, Celery's loop would sleep on for up to a second before it asks for the next message.
+    """
 
-        def start(self, consumer: Any) -> None:
-            # Where worker_disable_prefetch has its condition too; a new connection brings a new one.
-            qos = consumer.task_consumer.channel.qos
-            has_room = qos.can_consume
-            qos.can_consume = lambda: not busy() and has_room()
+    def __init__(self, app: Celery, busy: Callable[[], bool] = lambda: False) -> None:
+        self._busy = busy
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        outer = self
 
-    app.steps["consumer"].add(LeaveDoorbells)
+        class TakeWhenIdle(bootsteps.StartStopStep):
+            requires = ("celery.worker.consumer.tasks:Tasks",)
+
+            def start(self, consumer: Any) -> None:  # with every new connection
+                outer._attach(consumer)
+
+            def stop(self, consumer: Any) -> None:
+                consumer.hub.remove(outer._woken)
+
+        app.steps["consumer"].add(TakeWhenIdle)
+        task_postrun.connect(self._task_has_run, weak=False)
+
+    def look(self) -> None:
+        """There may be room for a doorbell again. From any thread."""
+        with suppress(BlockingIOError):  # a full pipe wakes the loop as well
+            os.write(self._wake, b".")
+
+    def close(self) -> None:
+        task_postrun.disconnect(self._task_has_run)
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def _task_has_run(self, **_: Any) -> None:
+        self.look()
+
+    def _attach(self, consumer: Any) -> None:
+        qos, hub = consumer.task_consumer.channel.qos, consumer.hub
+        has_room = qos.can_consume  # where worker_disable_prefetch has put its condition, too
+        qos.can_consume = lambda: not self._busy() and has_room()
+
+        def look(tries: int = 20) -> None:
+            # The task that has ended still counts for a moment, until its thread has told Celery.
+            if tries and state.reserved_requests and not self._busy():
+                hub.call_later(0.005, look, tries - 1)
+
+        def woken() -> None:
+            os.read(self._woken, 4096)
+            look()
+
+        hub.add_reader(self._woken, woken)
 
 
 def serve(app: Celery, queue: str) -> int:

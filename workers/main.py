@@ -78,13 +78,8 @@ def work(settings: Settings, threads: int) -> int:
         app = celery_app(settings)
         doorbells = Doorbells(app, lambda: runner.busy)
         resources.callback(doorbells.close)
-
-        def drain(name: str) -> None:
-            runner.drain(name)
-            doorbells.look()
-
-        tasks.register(app, drain)
-        poller = Thread(target=_poll, args=(drain, settings, stopped), name="poll")
+        tasks.register(app, runner.drain)
+        poller = Thread(target=_poll, args=(runner, doorbells, settings, stopped), name="poll")
         poller.start()
         resources.callback(poller.join)
         resources.callback(stop)
@@ -97,6 +92,7 @@ def run_control(settings: Settings) -> int:
 
     configure_logs()
     app = celery_app(settings)
+    doorbells = Doorbells(app)
     control = register(app, settings)
     stopped = Event()
 
@@ -120,15 +116,17 @@ def run_control(settings: Settings) -> int:
     finally:
         stop()
         sweeper.join()
+        doorbells.close()
 
 
-def _poll(drain: Callable[[str], None], settings: Settings, stopped: Event) -> None:
+def _poll(runner: Runner, doorbells: Doorbells, settings: Settings, stopped: Event) -> None:
     """Look for work at the start and now and then, doorbell or not: without Redis, work is late but is done."""
     while not stopped.is_set():
         try:
-            drain(settings.queue)
+            runner.drain(settings.queue)
         except Exception:
             log.exception("poll_failed")  # a defect; the doorbells, and the next poll, may still work
+        doorbells.look()
         stopped.wait(settings.ring_again_s * random.uniform(0.75, 1.25))
 
 

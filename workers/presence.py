@@ -60,7 +60,7 @@ class Presence:
                 if not may_pass(error):
                     raise Refused(f"the API refused worker {self._name}: {error} ({error.code})") from error
                 log.warning("api_unreachable", detail=error.detail, retry_s=self._every_s)
-            self._stopped.wait(min(self._every_s, 5.0))
+            self._stopped.wait(min(self._every_s, 0.5))
         return False
 
     def keep(self) -> None:

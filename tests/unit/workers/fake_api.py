@@ -80,6 +80,12 @@ class FakeApi:
         self._waiting = deque(self.trials)
         self._of = {trial.number: trial for trial in self.trials}
 
+    def add(self, trial: Assignment) -> None:
+        """Queue one more trial, which is asked to stop by nobody."""
+        self.stop = None
+        self._of[trial.number] = trial
+        self._waiting.append(trial)
+
     def _hook(self, name: str, body: Any) -> None:
         if name in self.hooks:
             self.hooks[name](body)

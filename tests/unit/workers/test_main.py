@@ -13,6 +13,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from celery import Celery
+from redis import Redis
 
 from api.schemas.leases import ClaimIn, ReleaseIn, ReportIn
 from tests.unit.workers.conftest import wait_for
@@ -80,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
                 api.release("s", int(parts[-2]), ReleaseIn.model_validate_json(body))
                 self.answer({})
             case "heartbeat":
-                self.answer({"lease_expires_at": NEVER.isoformat()})
+                self.answer({"lease_expires_at": NEVER.isoformat(), "stop": api.stop})
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers["content-length"]))
@@ -227,3 +229,31 @@ def test_the_slots_of_a_killed_worker_drain(server: Server, start: Start) -> Non
     wait_for(lambda: {number for number, _ in server.api.reports} == {1, 2})
     worker.kill()
     wait_for(lambda: sorted(number for number, _ in server.api.releases) == [1, 2])
+
+
+def test_a_doorbell_wakes_an_idle_worker_and_none_is_taken_by_a_busy_one(
+    server: Server, start: Start, redis_url: str
+) -> None:
+    with Celery(broker=redis_url, set_as_current=False) as bells, Redis.from_url(redis_url) as client:
+
+        def ring() -> None:
+            bells.send_task("worker.run_next", args=["cpu"], queue="cpu")
+
+        def hanging() -> int:
+            return int(client.llen("cpu"))
+
+        worker = start(LADDER_REDIS_URL=redis_url, LADDER_RING_AGAIN_S="1000")
+        wait_for(lambda: server.api.reports)
+        # A worker that waits in Redis has asked for one bell before it became busy; no more than that one.
+        for _ in range(3):
+            ring()
+        wait_for(lambda: hanging() >= 2)
+        server.api.stop = "cancel"
+        wait_for(lambda: len(server.api.releases) == 2)
+        wait_for(lambda: hanging() == 0)
+        server.api.add(assignment(3))
+        ring()
+        wait_for(lambda: server.api.steps(3) == [1, 2, 3])
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=20)
+        assert worker.returncode == 0
