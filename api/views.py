@@ -48,8 +48,8 @@ def best_trial(row: Row[Any], objective: Objective, metrics: dict[str, Any]) -> 
 
 
 def conditions(tx: Connection, row: Row[Any], *, live_s: float) -> list[Condition]:
-    """Why a running study may not move, in plain words."""
-    if row.state != StudyState.RUNNING:
+    """Why a running study may not move, in plain words. Whether external trainers are there is not known."""
+    if row.state != StudyState.RUNNING or not row.queue:
         return []
     live = studies.live_workers(tx, row.project_id, row.queue, live_s)
     message = f"queue {row.queue} has {live} live worker{'s' * (live != 1)}"

@@ -49,7 +49,9 @@ class Doorbell:
         self._put(("control.advance", str(study)), most=1)
 
     def ring(self, queue_name: str) -> None:
-        """Tell one worker of a queue that there may be a trial."""
+        """Tell one worker of a queue that there may be a trial; trials for external trainers are on none."""
+        if not queue_name:
+            return
         self._put(("worker.run_next", queue_name), most=64)
 
     def close(self) -> None:

@@ -13,9 +13,11 @@ from hpo.domain.study import STUDY_EDGES, StudyState
 from hpo.lifecycle.outcome import Outcome
 from hpo.spec.check import check
 from hpo.spec.search import MAX_TRIALS, Budget
-from hpo.spec.study import StudySpec
+from hpo.spec.study import EXTERNAL, StudySpec
 from hpo.storage import rungs
 from hpo.storage.change import StudyChange
+
+NO_QUEUE = ""  # of trials that are asked for: no worker can name it, and nobody is rung for
 
 Verb = Literal["start", "pause", "resume", "stop", "cancel"]
 
@@ -54,7 +56,7 @@ def create(tx: Connection, project: UUID, spec: StudySpec, *, start: bool) -> Ou
             "name": spec.name,
             "state": state.value,
             "spec": spec.model_dump_json(),
-            "queue": spec.trainer.resources.queue,
+            "queue": NO_QUEUE if spec.trainer.name == EXTERNAL else spec.trainer.resources.queue,
             "priority": spec.priority,
             "max_trials": spec.max_trials,
             "max_running": budget.max_concurrent or MAX_TRIALS,
