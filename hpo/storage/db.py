@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 RETRIES = 5
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
+UNIQUE_VIOLATION = "23505"  # a twin of this request was first: run again, this one finds what the twin has done
 
 
 def make_engine(settings: Settings, *, pool_size: int | None = None) -> Engine:
@@ -50,7 +51,7 @@ class Db:
         self.engine = engine
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in one transaction, again after a deadlock, a serialization failure or a lost connection.
+        """Run ``work`` in one transaction, again after a deadlock, a lost connection or a twin that was first.
 
         Raises Unavailable when the database cannot be reached. A connection lost in the middle of COMMIT leaves it
         open whether the work was done: every write below is idempotent (claim_id, step, lease, Idempotency-Key).
@@ -66,7 +67,7 @@ class Db:
                 cause = error.orig if isinstance(error, DBAPIError) else error
                 code = getattr(cause, "pgcode", None)
                 lost = isinstance(error, DBAPIError) and error.connection_invalidated
-                if (lost or code in (SERIALIZATION_FAILURE, DEADLOCK)) and tries + 1 < RETRIES:
+                if (lost or code in (SERIALIZATION_FAILURE, DEADLOCK, UNIQUE_VIOLATION)) and tries + 1 < RETRIES:
                     log.warning("transaction-retried", code=code, tries=tries + 1)
                     time.sleep(random.uniform(0, 0.01 * 2**tries))  # jitter, so that two deadlocked partners part
                     continue
