@@ -88,7 +88,7 @@ class Deployment:
     dsn: str
 
 
-def prepare(deployment: Deployment, cell: Cell, mode: str) -> Target:
+def prepare(deployment: Deployment, cell: Cell) -> Target:
     """Create a study on a queue of its own, fill in its finished trials and start it."""
     name = f"{cell.sampler}-{cell.workers}-{cell.size}-{uuid4().hex[:8]}"
     # A queue of its own: control counts its live workers, and those of the last cell count for half a minute more.
@@ -103,7 +103,7 @@ def prepare(deployment: Deployment, cell: Cell, mode: str) -> Target:
         "sampler": sampler,
         "scheduler": {
             "type": "asha",
-            "mode": mode,
+            "mode": "stop",  # what SuccessiveHalvingPruner does
             "min_resource": MIN_RESOURCE,
             "max_resource": STEPS[-1],
             "reduction_factor": REDUCTION_FACTOR,
@@ -139,19 +139,20 @@ INSERT INTO trial (project_id, study_id, number, state, params, cursor, rung, lo
                    finished_at)
 SELECT s.project_id, s.id, n, 'complete',
   (SELECT jsonb_object_agg(name, random()) FROM unnest(%(names)s) name WHERE n >= 0),
-  1, %(last_rung)s, 1 + random(), (%(steps)s)[%(reports)s], (%(steps)s)[%(reports)s], 1, clock_timestamp()
+  1, %(last_rung)s, 2 - (n + random()) / %(size)s, (%(steps)s)[%(reports)s], (%(steps)s)[%(reports)s], 1,
+  clock_timestamp()
 FROM study s, generate_series(0, %(size)s - 1) n WHERE s.id = %(study)s ORDER BY n;
 
-INSERT INTO attempt (trial_id, attempt, lease_id, worker, ended_at, end_class, start_step, end_step, setup_s,
-                     device_seconds)
-SELECT id, 1, gen_random_uuid(), 'filled', clock_timestamp(), 'complete', 0, target_step, 0, 0
+INSERT INTO attempt (trial_id, attempt, lease_id, worker, started_at, ended_at, end_class, start_step, end_step,
+                     setup_s, device_seconds)
+SELECT id, 1, gen_random_uuid(), 'filled', now(), clock_timestamp(), 'complete', 0, target_step, 0, 0
 FROM trial WHERE study_id = %(study)s;
 
-INSERT INTO report (trial_id, step, lease_id, attempt, loss, metrics, decision, target)
+INSERT INTO report (trial_id, step, lease_id, attempt, loss, metrics, decision, target, at)
 SELECT t.id, (%(steps)s)[r + 1], a.lease_id, 1, l.loss, jsonb_build_object('loss', l.loss),
-  CASE WHEN r = %(last_rung)s THEN 'complete' ELSE 'continue' END, (%(steps)s)[r + 2]
+  CASE WHEN r = %(last_rung)s THEN 'complete' ELSE 'continue' END, (%(steps)s)[r + 2], a.started_at
 FROM trial t JOIN attempt a ON a.trial_id = t.id, generate_series(0, %(last_rung)s) r,
-  LATERAL (SELECT CASE WHEN r = %(last_rung)s THEN t.loss ELSE 1 + random() END AS loss) l
+  LATERAL (SELECT CASE WHEN r = %(last_rung)s THEN t.loss ELSE 2 - (t.number + random()) / %(size)s END AS loss) l
 WHERE t.study_id = %(study)s;
 
 INSERT INTO rung_entry (study_id, bracket, rung, number, loss, seq, decision, waiting)
@@ -183,7 +184,10 @@ WHERE id = %(study)s AND last_seq = 1
 
 
 def fill(dsn: str, study: UUID, size: int) -> None:
-    """Give a study that was never started ``size`` complete trials with random params and losses in [1, 2)."""
+    """Give a study that was never started ``size`` complete trials with random params.
+
+    Each beat those before it at every rung, so that going on was the right decision: the audit passes.
+    """
     params = {
         "study": str(study),
         "size": size,

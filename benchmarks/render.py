@@ -19,20 +19,26 @@ PACKAGES = ("optuna", "sqlalchemy", "psycopg2-binary", "redis", "fastapi", "uvic
 CALLS = ("next trial", "claim", "ask", "report", "tell")
 
 
-def setting(options: Namespace) -> dict[str, Any]:
-    """When, where and with what was measured."""
+def machine() -> dict[str, Any]:
+    """When and on what is measured; call it before, since measuring is a load too."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "load_1m": round(os.getloadavg()[0], 1),
+        "load_before": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
+    }
+
+
+def setting(options: Namespace) -> dict[str, Any]:
+    """The machine, the versions and how often and long is measured."""
+    return {
+        **machine(),
         "versions": {name: version(name) for name in PACKAGES},
         "runs": options.runs,
         "seconds": options.seconds,
         "warm_up_s": options.warm_up,
         "api_replicas": options.api_replicas,
-        "asha_mode": options.mode,
     }
 
 
@@ -55,9 +61,10 @@ def progress(turn: int, cell: Cell, run: Run) -> str:
 def markdown(setting: dict[str, Any], figures: Sequence[Figures], verdicts: Sequence[Verdict]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
     lines = [
-        f"{setting['date']}; {setting['cpu']}, {setting['cores']} cores; Python {setting['python']}, {versions}.",
+        f"{setting['date']}; {setting['cpu']}, {setting['cores']} cores, load before {setting['load_before']};"
+        f" Python {setting['python']}, {versions}.",
         f"Medians of {setting['runs']} runs of {setting['seconds']:g} s (least to most);"
-        f" {setting['api_replicas']} API process(es), ASHA mode {setting['asha_mode']}. Latencies in ms, p50 / p99.",
+        f" {setting['api_replicas']} API process(es). Latencies in ms, p50 / p99.",
         "",
         "| sampler | size | W | side | trials/s | " + " | ".join(CALLS) + " | empty claims per trial |",
         "|---|--:|--:|---|--:|" + "--:|" * (len(CALLS) + 1),
