@@ -3,8 +3,8 @@
     python -m benchmarks.idle_gap [--workers 1,2] [--study examples/digits-asha.yaml] [--json FILE]
 
 Read from the attempt records alone: an attempt begins with its claim, ``setup_s`` later its first batch, and ends with
-the report that ended it; all but ``setup_s`` is the database's clock. The first gap of each worker is left out: its trainer
-is not warm yet. Not in the records is the way of the claim's answer to the worker, a few milliseconds.
+the report that ended it; all but ``setup_s`` is the database's clock. The first gap of each worker is left out: its
+trainer is not warm yet. Not in the records is the way of the claim's answer to the worker, a few milliseconds.
 """
 
 import argparse
