@@ -1,0 +1,56 @@
+"""One fleet for all fault tests, healed before each; every test has a seed that stands in its name.
+
+``--repeat-faults N`` runs each test N times, ``--fault-seed S`` with the seeds from S on. Name ``tests/faults`` on the
+command line to use them: pytest takes options only from the directories that it is given.
+"""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from ladder.stack import LocalStack
+from tests.faults.fleet import TIMINGS, Fleet
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--repeat-faults", type=int, default=1, help="how often each fault test runs")
+    group.addoption("--fault-seed", type=int, default=None, help="the first seed; random if it is not given")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "rng" in metafunc.fixturenames:
+        repeats = metafunc.config.getoption("--repeat-faults", 1)
+        first = metafunc.config.getoption("--fault-seed", None)
+        seeds = [random.randrange(2**32) if first is None else first + repeat for repeat in range(repeats)]
+        metafunc.parametrize("rng", seeds, ids=[f"seed={seed}" for seed in seeds], indirect=True)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Chooses the victim and the moment."""
+    return random.Random(request.param)
+
+
+@pytest.fixture(scope="package")
+def shared_fleet() -> Iterator[Fleet]:
+    # Durable: what a crash of Postgres may take from a server without fsync was never promised.
+    home = Path(tempfile.mkdtemp(prefix="ladder-faults-"))
+    stack = LocalStack(home, workers=2, api_replicas=2, settings_env=TIMINGS)
+    with ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, home)
+        cleanup.enter_context(stack)
+        yield cleanup.enter_context(closing(Fleet(stack)))
+
+
+@pytest.fixture
+def fleet(shared_fleet: Fleet) -> Iterator[Fleet]:
+    """All parts alive, nothing to do; what a failing test leaves is cancelled for the next."""
+    shared_fleet.heal()
+    yield shared_fleet
+    shared_fleet.cancel_all()
