@@ -125,9 +125,10 @@ def _refusals(value: Any) -> Iterator[FieldError]:
             rest += [(f"{at}/{index}", item) for index, item in reversed([*enumerate(here)])]
         elif isinstance(here, dict):
             for key, item in reversed(here.items()):
-                # A pointer could not carry such a key: the object that has it is named.
+                # A pointer could not carry such a key: the object that has it is named, and nothing below the key.
                 if (wrong := _unstorable(key)) is not None:
                     yield FieldError(at, wrong[0], f"a key: {wrong[1]}, got {key[:100]!a}")
+                    continue
                 rest.append((f"{at}/{key.replace('~', '~0').replace('/', '~1')}", item))
 
 
