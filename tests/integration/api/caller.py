@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -46,13 +47,13 @@ class Hand:
             if isinstance(todo, Progress):
                 continue
             room = todo
-            self.db.read(lambda tx, room=room: history.sync(tx, study, room.cursor))
+            self.db.read(partial(history.sync, study=study, cursor=room.cursor))
             records = list(history.before(room.first))
             for number in range(room.first, room.first + room.count):
                 params = room.definition.engine.ask(records, number)
                 records.append(TrialRecord(number, params, TrialState.QUEUED))
             fresh = [one.params for one in records[room.first :]]
-            self.db.write(lambda tx, room=room, fresh=fresh: advance.add_trials(tx, study, room, fresh))
+            self.db.write(partial(advance.add_trials, study=study, room=room, params=fresh))
 
     def scalar(self, statement: str, **params: Any) -> Any:
         return self.db.read(lambda tx: tx.exec_driver_sql(statement, params).scalar())

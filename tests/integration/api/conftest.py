@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from httpx import Client
+from sqlalchemy import Connection
 
 from api.main import create_app
 from hpo.settings import Settings
@@ -52,22 +53,23 @@ def hand(settings: Settings) -> Iterator[Hand]:
 
 
 @pytest.fixture
-def api(client: Client, app: FastAPI, hand: Hand) -> Api:
+def api(client: Client, hand: Hand) -> Api:
     """A project with one key a scope."""
     name = f"project-{next(_projects)}"
 
-    def keys(scope: Scope) -> str:
-        return app.state.services.db.write(lambda tx: add_key(tx, ensure_project(tx, name), scope=scope, name="test"))
+    scopes: tuple[Scope, ...] = ("admin", "write", "read", "worker")
 
-    project = app.state.services.db.write(lambda tx: ensure_project(tx, name))
-    return Api(client, hand, project, {scope: keys(scope) for scope in ("admin", "write", "read", "worker")})
+    def keys(tx: Connection) -> dict[str, str]:
+        return {scope: add_key(tx, ensure_project(tx, name), scope=scope, name="test") for scope in scopes}
+
+    project = hand.db.write(lambda tx: ensure_project(tx, name))
+    return Api(client, hand, project, hand.db.write(keys))
 
 
 @pytest.fixture
-def other(client: Client, app: FastAPI, hand: Hand) -> Api:
+def other(client: Client, hand: Hand) -> Api:
     """Another project, which must see nothing of the first."""
     name = f"project-{next(_projects)}"
-    services = app.state.services
-    project = services.db.write(lambda tx: ensure_project(tx, name))
-    token = services.db.write(lambda tx: add_key(tx, project, scope="admin", name="test"))
+    project = hand.db.write(lambda tx: ensure_project(tx, name))
+    token = hand.db.write(lambda tx: add_key(tx, project, scope="admin", name="test"))
     return Api(client, hand, project, dict.fromkeys(("admin", "write", "read", "worker"), token))

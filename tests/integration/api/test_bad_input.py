@@ -8,7 +8,7 @@ import pytest
 from tests.integration.api.caller import V1, Api, Json, problem, refused, spec
 
 FLOAT = {"type": "float", "name": "x", "low": 0, "high": 1}
-CNN = {"objectives": [{"metric": "val_loss", "direction": "minimize"}], "search_space": [FLOAT | {"name": "lr"}]}
+VAL_LOSS = [{"metric": "val_loss", "direction": "minimize"}]
 LR = [{"type": "float", "name": "lr", "low": 0.1, "high": 1}]
 
 
@@ -17,7 +17,7 @@ def space(**changes: Any) -> Json:
 
 
 def cnn(**config: Any) -> Json:
-    return spec(**(CNN | {"search_space": LR}), trainer={"name": "image-cnn", "config": config})
+    return spec(objectives=VAL_LOSS, search_space=LR, trainer={"name": "image-cnn", "config": config})
 
 
 def nested(depth: int) -> Any:
@@ -163,7 +163,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "key twice": (LOW.replace('"LOW"', '0, "low": 0'), "/search_space/0/low", "duplicate_key"),
     "key twice at the top": (LOW.replace('{"name"', '{"name": "t", "name"', 1), "/name", "duplicate_key"),
     "surrogate in the name": (json.dumps(spec("a\ud800")), "/name", "lone_surrogate"),
-    "surrogate in a key": (json.dumps(spec(**{"\udc00": 1})), "", "lone_surrogate"),
+    "surrogate in a key": (json.dumps(spec() | {"\udc00": 1}), "", "lone_surrogate"),
     "surrogate in a choice": (
         json.dumps(spec(search_space=[{"type": "categorical", "name": "x", "choices": ["a", "\ud800"]}])),
         "/search_space/0/choices/1",

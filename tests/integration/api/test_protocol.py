@@ -300,8 +300,9 @@ def test_a_trial_that_is_not_there_is_not_found(api: Api) -> None:
     api.create()
     (trial,) = api.ask()
     for verb in ("heartbeat", "release", "tell", "report"):
-        body = {"lease": trial["lease"]["token"]}
-        body |= {"tell": {"state": "complete"}, "report": {"step": 1, "metrics": {"loss": 1}}}.get(verb, {})
+        body: Json = {"lease": trial["lease"]["token"]}
+        more: Json = {"tell": {"state": "complete"}, "report": {"step": 1, "metrics": {"loss": 1}}}
+        body |= more.get(verb, {})
         problem(api.post(f"/studies/s/trials/7/{verb}", body), 404, "not_found")
 
 
@@ -420,7 +421,10 @@ def test_a_wrong_registration_is_refused(api: Api, changes: Json, pointer: str) 
     refused(api.call("PUT", "/workers/w", WORKER | changes, scope="worker"), pointer)
 
 
-@pytest.mark.parametrize(("changes", "pointer"), [({"claim_id": "x"}, "/claim_id"), ({"queue": ""}, "/queue"), ({"worker": "a b"}, "/worker")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [({"claim_id": "x"}, "/claim_id"), ({"queue": ""}, "/queue"), ({"worker": "a b"}, "/worker")],
+)
 def test_a_wrong_claim_is_refused(api: Api, changes: Json, pointer: str) -> None:
     refused(api.claim(**changes), pointer)
 
