@@ -6,6 +6,7 @@ leases must not depend on the broker. Any number of control processes may run: t
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -56,6 +57,7 @@ class Control:
         self._db = Db(make_engine(settings, pool_size=4))
         self._doorbell = Doorbell(settings.redis_url.get_secret_value())
         self._store = FilesystemStore(settings.checkpoint_root.expanduser())
+        self._live_s = 3 * settings.heartbeat_s
         self._definitions = Definitions()
         self._histories = Histories()
         self._sampling = threading.Lock()  # the sweep and the tasks share the histories
@@ -63,10 +65,9 @@ class Control:
 
     def advance(self, study: UUID) -> None:
         """Do all that the study needs now: promotions, new trials, its end. Samples with no transaction open."""
-        live_s = 3 * self._settings.heartbeat_s
         with self._sampling:
             while not self._ended.is_set():
-                todo = self._db.write(lambda tx: advance.look(tx, self._definitions, study, live_s=live_s))
+                todo = self._db.write(lambda tx: advance.look(tx, self._definitions, study, live_s=self._live_s))
                 if todo is None:
                     return
                 if isinstance(todo, Progress):
@@ -84,11 +85,10 @@ class Control:
             params = room.definition.engine.ask(records, number)
             records.append(TrialRecord(number, params, TrialState.QUEUED))
             asked.append(params)
-        queue = self._db.write(lambda tx: advance.add_trials(tx, study, room, asked))
-        if queue is None:
+        added = self._db.write(lambda tx: advance.add_trials(tx, study, room, asked, live_s=self._live_s))
+        if not added.value:
             log.info("samples-void", study=str(study), first=room.first)
-            return
-        for _ in asked:
+        for queue in added.queues:
             self._doorbell.ring(queue)
 
     def sweep(self) -> None:
@@ -97,10 +97,13 @@ class Control:
         self._db.write(_end_overspent)
         for study in self._db.read(sweep.restless):
             self.advance(study)
-        for queue in self._db.write(lambda tx: sweep.unheard(tx, after_s=self._settings.ring_again_s)):
+        for queue in self._db.write(self._unheard):
             self._doorbell.ring(queue)
         self._db.write(sweep.forget_old_keys)
         self._collect()
+
+    def _unheard(self, tx: Connection) -> Sequence[str]:
+        return sweep.unheard(tx, again_s=self._settings.ring_again_s, live_s=self._live_s)
 
     def _reap(self) -> None:
         for row in self._db.read(stored_leases.expired):

@@ -18,8 +18,10 @@ from hpo.domain.history import Params
 from hpo.domain.study import StudyState
 from hpo.domain.trial import TrialState
 from hpo.lifecycle.definitions import Definition, Definitions
+from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, promote
 from hpo.schedulers.base import Finished, NewTrial, Promote, StudyView, Work
+from hpo.storage import workers
 from hpo.storage.change import StudyChange
 from hpo.storage.rungs import SqlRungLog
 
@@ -89,12 +91,7 @@ def _lock(tx: Connection, study: UUID) -> Row[Any]:
 
 def _wanted(tx: Connection, row: Row[Any], live_s: float) -> int:
     """How many trials to add so that no device waits for a sampler and no sampler runs far ahead of the results."""
-    slots = tx.exec_driver_sql(
-        "SELECT count(*) FROM worker WHERE project_id = %(project)s AND queue = %(queue)s AND NOT drain"
-        " AND seen_at > clock_timestamp() - make_interval(secs => %(live)s)",
-        {"project": row.project_id, "queue": row.queue, "live": live_s},
-    ).scalar_one()
-    wanted = max(1, slots - row.running) + row.running // 2
+    wanted = max(1, workers.idle(tx, row.project_id, row.queue, live_s=live_s)) + row.running // 2
     ahead = row.max_running - row.running + max(1, row.max_running // 2)
     count = min(wanted, ahead, row.max_trials - row.next_number + row.queued) - row.queued
     return int(min(count, row.max_trials - row.next_number))
@@ -114,11 +111,11 @@ def _out_of_budget(tx: Connection, row: Row[Any], work: Work) -> bool:
     return isinstance(work, NewTrial) and work.target > left
 
 
-def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]) -> str | None:
-    """Queue the sampled trials; returns the worker queue to ring, None if the study has moved on and they are void."""
+def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params], *, live_s: float) -> Outcome[bool]:
+    """Queue the sampled trials, a bell for each idle worker; False if the study has moved on and they are void."""
     row = _lock(tx, study)
     if row.state != StudyState.RUNNING or row.next_number != room.first:
-        return None
+        return Outcome(False)
     change = StudyChange(study, row.last_seq)
     for number, values in enumerate(params, start=room.first):
         stored = json.dumps(dict(values), allow_nan=False)
@@ -137,7 +134,10 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
     change.counts.update(queued=len(params), next_number=len(params))
     change.flush_study()
     change.run(tx)
-    return str(row.queue)
+    # Busy workers claim by themselves when they are done. Counted under the study's lock: a worker of it that found
+    # nothing before these trials are stored has been counted as idle.
+    bells = min(len(params), max(1, workers.idle(tx, row.project_id, row.queue, live_s=live_s)))
+    return Outcome(True, queues=(row.queue,) * bells)
 
 
 _CLOSE = """

@@ -1,10 +1,13 @@
 """What nobody else will do: find dead leases, studies that stand still, trials nobody was rung for, old rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row
+
+from hpo.storage import workers
 
 # Studies where control has something to do although no bell may have said so.
 _RESTLESS = """
@@ -39,14 +42,26 @@ _RING = """
 UPDATE trial t SET hinted_at = clock_timestamp() FROM study s
 WHERE s.id = t.study_id AND s.state = 'running' AND s.running < s.max_running AND t.id IN (
   SELECT id FROM trial WHERE state = 'queued' AND not_before <= clock_timestamp()
-    AND coalesce(hinted_at, queued_at) < clock_timestamp() - make_interval(secs => %(after)s)
+    AND clock_timestamp() > coalesce(hinted_at + make_interval(secs => %(again)s),
+                                     queued_at + make_interval(secs => %(first)s))
   ORDER BY queued_at LIMIT 200 FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING s.queue"""
+RETURNING s.project_id, s.queue"""
+
+FIRST_RING_S = 2.0  # a trial that waits this long may not have been rung for at all: a promotion, a lost message
 
 
-def unheard(tx: Connection, *, after_s: float) -> Sequence[str]:
-    """Queues of claimable trials that were not rung for in the last ``after_s`` seconds, one entry a trial."""
-    return tx.exec_driver_sql(_RING, {"after": after_s}).scalars().all()
+def unheard(tx: Connection, *, again_s: float, live_s: float) -> Sequence[str]:
+    """Queues to ring for trials that wait and were not rung for of late: an entry a trial, no more than idle workers.
+
+    While all workers are busy nobody is rung for: they claim when they are done, and bells would only pile up.
+    """
+    waiting = Counter(
+        tuple(row) for row in tx.exec_driver_sql(_RING, {"again": again_s, "first": min(FIRST_RING_S, again_s)})
+    )
+    bells: list[str] = []
+    for (project, queue), count in waiting.items():
+        bells += [queue] * min(count, workers.idle(tx, project, queue, live_s=live_s))
+    return bells
 
 
 def forget_old_keys(tx: Connection) -> None:

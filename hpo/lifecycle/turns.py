@@ -1,8 +1,8 @@
 """Reports of one study take turns, and those that wait together share a transaction.
 
 A rung's decision needs the study's row. Threads that queue for it inside Postgres hold a connection each and wake one
-by one, with a commit between any two; here they wait in the process, and whoever has the turn brings all that have come.
-Other processes are held off by the row lock as ever: this is for speed, the lock is for truth (docs/adr/0010).
+by one, with a commit between any two; here they wait in the process, and whoever has the turn brings all that have
+come. Other processes are held off by the row lock as ever: this is for speed, the lock is for truth (docs/adr/0010).
 """
 
 import threading

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from hpo.domain.errors import NotFound
+from hpo.storage.batch import run
 
 _PUT = """
 INSERT INTO worker (project_id, name, queue, host, device, pid, versions)
@@ -52,6 +53,19 @@ def put(
             "versions": json.dumps(versions),
         },
     )
+
+
+_IDLE = """
+SELECT (SELECT count(*) FROM worker WHERE project_id = %(project)s AND queue = %(queue)s AND NOT drain
+          AND seen_at > clock_timestamp() - make_interval(secs => %(live)s))
+     - (SELECT coalesce(sum(running), 0) FROM study
+        WHERE project_id = %(project)s AND queue = %(queue)s AND running > 0) AS idle"""
+
+
+def idle(tx: Connection, project: UUID, queue: str, *, live_s: float) -> int:
+    """Workers of a queue that were seen within ``live_s`` seconds and train nothing; never below 0."""
+    [row] = run(tx, _IDLE, project=project, queue=queue, live=live_s)
+    return max(0, int(row.idle))
 
 
 def page(tx: Connection, project: UUID, *, live_s: float, after: str, limit: int) -> Sequence[Row[Any]]:

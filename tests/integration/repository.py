@@ -58,7 +58,7 @@ class Repository:
                 continue
             room = todo
             params = [{"x": number / 1000} for number in range(room.first, room.first + room.count)]
-            self.db.write(lambda tx, room=room, params=params: advance.add_trials(tx, study, room, params))  # type: ignore[misc]
+            self.db.write(lambda tx, room=room, params=params: advance.add_trials(tx, study, room, params, live_s=1.0))  # type: ignore[misc]
 
     def claim(self, study: UUID, *, claim_id: UUID | None = None, ttl_s: float = TTL_S, worker: str = "w") -> Claimed:
         """A trial of the study. Raises AssertionError if none can be claimed."""

@@ -53,7 +53,7 @@ class Hand:
                 params = room.definition.engine.ask(records, number)
                 records.append(TrialRecord(number, params, TrialState.QUEUED))
             fresh = [one.params for one in records[room.first :]]
-            self.db.write(partial(advance.add_trials, study=study, room=room, params=fresh))
+            self.db.write(partial(advance.add_trials, study=study, room=room, params=fresh, live_s=1.0))
 
     def scalar(self, statement: str, **params: Any) -> Any:
         return self.db.read(lambda tx: tx.exec_driver_sql(statement, params).scalar())
