@@ -10,12 +10,13 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import Histogram
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
 from api.deps import KeyCache, Services
+from api.document import describe
 from api.routes import artifacts, events, health, leases, studies, trials, workers
-from api.schemas.trials import Problem
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
@@ -98,24 +99,13 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (leases, studies, trials, artifacts, events, workers):
         app.include_router(module.router, prefix=V1)
     app.include_router(health.router)
-    _describe(app)
+    describe(app)
     return app
 
 
-def _describe(app: FastAPI) -> None:
-    """Problem is no route's response model, so its schema is added to the document by hand."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, object]:
-        document = plain()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+def openapi_document() -> dict[str, object]:
+    """The API's description, made without reaching any database: what ``openapi.json`` in the repository holds."""
+    return create_app(Settings(database_url=SecretStr("postgresql+psycopg2://"))).openapi()
 
 
 def app_from_environment() -> FastAPI:

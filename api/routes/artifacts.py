@@ -26,6 +26,7 @@ router = APIRouter(prefix="/studies/{study}/trials/{number}/artifacts", tags=["a
 Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Path(pattern=r"^step-[1-9][0-9]{0,9}\.safetensors$")]
+_BYTES = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 CHUNK_BYTES = 1 << 20
 MAX_ARTIFACT_BYTES = 8 << 30
 
@@ -70,8 +71,13 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-@router.put("/{name}", status_code=201, response_model=ArtifactRead,
-            responses=responses("not_found", "lease_lost", "too_large"))  # fmt: skip
+@router.put(
+    "/{name}",
+    status_code=201,
+    response_model=ArtifactRead,
+    responses=responses("not_found", "lease_lost", "too_large"),
+    openapi_extra={"requestBody": _BYTES},
+)
 async def put_artifact(
     study: Study,
     number: Number,

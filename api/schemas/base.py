@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from hpo.spec.base import MetricName, Real
 
@@ -45,7 +45,13 @@ def metric_out(value: float) -> float | str:
 
 
 # Accepts numbers and the three words; inside it is a float, possibly not finite.
-Metric = Annotated[Real, Field(allow_inf_nan=True), BeforeValidator(_metric_in), PlainSerializer(metric_out)]
+Metric = Annotated[
+    Real,
+    Field(allow_inf_nan=True),
+    BeforeValidator(_metric_in),
+    PlainSerializer(metric_out),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}),
+]
 Metrics = Annotated[dict[MetricName, Metric], Field(max_length=100)]
 
 

@@ -37,8 +37,7 @@ def openapi(
         with Client() as client:
             schema = client.http.request("GET", "/api/v1/openapi.json").json()
     else:
-        from api.main import create_app
-        from ladder.cli.server import settings_from
+        from api.main import openapi_document
 
-        schema = create_app(settings_from()).openapi()
+        schema = openapi_document()
     say(json.dumps(schema, indent=None if as_json else 2))

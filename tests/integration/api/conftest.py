@@ -32,6 +32,7 @@ def settings(postgres: Postgres, redis_server: Redis, tmp_path_factory: pytest.T
         checkpoint_root=Path(tmp_path_factory.mktemp("checkpoints")),
         key_cache_s=0,
         max_body_bytes=1 << 20,
+        statement_timeout_s=2,
     )
 
 
