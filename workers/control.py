@@ -5,6 +5,7 @@ leases must not depend on the broker. Any number of control processes may run: t
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -62,6 +63,11 @@ class Control:
         self._histories = Histories()
         self._sampling = threading.Lock()  # the sweep and the tasks share the histories
         self._ended = threading.Event()
+        self._grace()
+
+    def _grace(self) -> None:
+        """Reap nothing for one lease: during an outage nobody could renew, and the whole fleet would look dead."""
+        self._reap_after = time.monotonic() + self._settings.lease_ttl_s
 
     def advance(self, study: UUID) -> None:
         """Do all that the study needs now: promotions, new trials, its end. Samples with no transaction open."""
@@ -93,7 +99,8 @@ class Control:
 
     def sweep(self) -> None:
         """Take back dead leases, end overspent studies, move on those that stand still, ring again, collect."""
-        self._reap()
+        if time.monotonic() >= self._reap_after:
+            self._reap()
         self._db.write(_end_overspent)
         for study in self._db.read(sweep.restless):
             self.advance(study)
@@ -138,6 +145,7 @@ class Control:
                 self.sweep()
             except LadderError as error:
                 log.warning("sweep-failed", error=error.detail)
+                self._grace()
             self._ended.wait(self._settings.sweep_s)
 
     def end(self) -> None:
