@@ -146,7 +146,7 @@ def _replayable(record: "Record") -> Iterator[Event]:
     for event in record.events:
         data = event.data
         if event.type == "trial-created":
-            yield Created(event.seq, event.number, brackets[event.number])
+            yield Created(event.seq, event.number, brackets.get(event.number, 0))
         elif "decision" in data:
             decision = Decision(Action(data["decision"]), data.get("target"))
             yield Reported(event.seq, event.number, data["bracket"], data["rung"], data["loss"], decision)
