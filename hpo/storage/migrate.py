@@ -1,5 +1,6 @@
 """Bring a database to this release's schema, and tell whether it is there."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -27,8 +28,9 @@ def downgrade(database_url: str, revision: str) -> None:
     command.downgrade(alembic_config(database_url), revision)
 
 
+@cache
 def head() -> str:
-    """The newest revision that this release knows."""
+    """The newest revision that this release knows; read once, since every probe of ``readyz`` asks for it."""
     revision = ScriptDirectory.from_config(alembic_config("")).get_current_head()
     assert revision is not None
     return revision
