@@ -38,5 +38,5 @@ def configure_logs() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for chatty in ("celery", "kombu", "httpx", "httpcore"):  # a line for every request and every doorbell
+    for chatty in ("alembic", "celery", "kombu", "httpx", "httpcore"):  # a line for every request, doorbell or probe
         logging.getLogger(chatty).setLevel(logging.WARNING)
