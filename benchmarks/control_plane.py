@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=words, default=list(SIDES), help="ladder, rdb, journal")
     parser.add_argument("--api-replicas", type=int, default=1)
     parser.add_argument(
-        "--audit", action="store_true", help="replay every decision of Ladder's after each of its cells"
+        "--audit", action="store_true", help="replay all decisions of a Ladder cell after it; minutes at size 5000"
     )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--profile", type=Path, help="record Ladder's processes with py-spy during its cells")
