@@ -167,7 +167,7 @@ def _work(gate: _Gate, runner: Callable[..., TrialRunner], arguments: tuple[Any,
 def _trials(gate: _Gate, runner: TrialRunner) -> WorkerLog:
     runner.connect()
     runner.run_trial(WorkerLog())  # caches are filled by a trial that nobody counts
-    gate.barrier.wait()
+    gate.barrier.wait(READY_S)  # so that no worker outlives a measuring process that was killed
     runner.connect()
     log, through, end = WorkerLog(), False, gate.window[1]
     last = time.monotonic()

@@ -7,6 +7,7 @@ What a trial is on each side, and why the comparison is fair, stands in benchmar
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from tests.audit import audit
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     setting = render.setting(options)
     cells = plan(options)
     runs: dict[Cell, list[Run]] = {cell: [] for cell in cells}
@@ -163,7 +165,7 @@ class Bench:
             yield
         finally:
             for recorder in recorders:
-                recorder.send_signal(2)  # SIGINT: it writes the file
+                recorder.send_signal(signal.SIGINT)  # it writes the file then
                 recorder.wait(timeout=30)
 
 

@@ -10,6 +10,7 @@ trainer is not warm yet. Not in the records is the way of the claim's answer to 
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--study", type=Path, default=Path("examples/digits-asha.yaml"))
     parser.add_argument("--json", type=Path, help="write the gaps to this file")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     setting = machine()
     measured: dict[int, list[float]] = {}
     for workers in options.workers:
