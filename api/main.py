@@ -108,11 +108,6 @@ def openapi_document() -> dict[str, object]:
     return create_app(Settings(database_url=SecretStr("postgresql+psycopg2://"))).openapi()
 
 
-def app_from_environment() -> FastAPI:
-    """For uvicorn's worker processes, which build the application themselves."""
-    return create_app(Settings())
-
-
 def run_api(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     configure_logs()

@@ -1,6 +1,5 @@
 """What a worker says of a trial, and what it is answered."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +59,3 @@ class Failure:
 
     def as_json(self) -> dict[str, Any]:
         return {"type": self.type, "message": self.message, "traceback": self.traceback}
-
-
-def is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

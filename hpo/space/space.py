@@ -7,8 +7,8 @@ import numpy as np
 
 from hpo.domain.errors import FieldError
 from hpo.domain.history import Params, ParamValue
-from hpo.space.values import choice_index, complaint, draw, grid_value
-from hpo.spec.space import CategoricalParam, FloatParam, Param
+from hpo.space.values import complaint, draw, grid_value
+from hpo.spec.space import Param
 
 Space = Sequence[Param]
 
@@ -49,17 +49,3 @@ def problems(space: Space, params: Params) -> list[FieldError]:
         elif (message := complaint(param, params[param.name])) is not None:
             found.append(FieldError(f"/{param.name}", "value_not_in_space", message))
     return found
-
-
-def normalised(space: Space, params: Params) -> Params:
-    """Params without ``problems`` in the types of the space: 1 becomes 1.0 where a float is wanted, and so on."""
-    return {param.name: _typed(param, params[param.name]) for param in space}
-
-
-def _typed(param: Param, value: ParamValue) -> ParamValue:
-    if isinstance(param, FloatParam):
-        return float(value)
-    if isinstance(param, CategoricalParam):
-        index = choice_index(param, value)
-        return value if index is None else param.choices[index]
-    return value

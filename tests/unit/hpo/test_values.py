@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hpo.space.space import grid_point, grid_size, normalised, problems
+from hpo.space.space import grid_point, grid_size, problems
 from hpo.space.values import choice_index, complaint, draw, grid_value
 from hpo.spec.space import CategoricalParam, FloatParam, IntParam
 
@@ -84,13 +84,6 @@ def test_problems_name_each_parameter_that_is_wrong_missing_or_unknown() -> None
 def test_bools_are_no_numbers() -> None:
     assert complaint(UNITS, True) is not None
     assert complaint(LR, True) is not None
-
-
-def test_given_values_take_the_types_of_the_space() -> None:
-    params = normalised([DROPOUT, UNITS], {"units": 64, "dropout": 0})
-    assert params == {"dropout": 0.0, "units": 64}
-    assert list(params) == ["dropout", "units"]
-    assert isinstance(params["dropout"], float)
 
 
 def test_the_last_parameter_of_a_grid_turns_fastest() -> None:
