@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -99,9 +99,15 @@ class Studies:
         """End it now."""
         return self.act(study, "cancel")
 
-    def trials(self, study: str, *, state: str | None = None, order_by: str | None = None) -> list[TrialRead]:
-        """All trials, through all pages; of one ``state`` if given."""
-        params = {key: value for key, value in (("state", state), ("order_by", order_by)) if value is not None}
+    def trials(
+        self, study: str, *, state: str | None = None, where: Sequence[str] = (), order_by: str | None = None
+    ) -> list[TrialRead]:
+        """All trials, through all pages; of one ``state`` if given, and of those all that ``where`` lets through.
+
+        A condition is ``field:op:value``, such as ``params.lr:lt:0.01`` or ``value:ge:0.9``.
+        """
+        given = (("state", state), ("where", list(where) or None), ("order_by", order_by))
+        params = {key: value for key, value in given if value is not None}
         return [trial for page in self._pages(f"{_path(study)}/trials", TrialPage, params) for trial in page.items]
 
     def trial(self, study: str, number: int) -> TrialRead:

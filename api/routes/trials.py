@@ -10,6 +10,7 @@ from api.deps import Parts, Reader
 from api.errors import responses
 from api.schemas.trials import AttemptList, DecisionList, MetricPage, TrialPage, TrialRead
 from api.strict_json import StrictRoute
+from api.trial_filters import WHERE, Filter, condition
 from api.views import attempt_read, decision_reads, metric_read, trial_read
 from hpo.domain.errors import Malformed
 from hpo.domain.trial import TrialState
@@ -31,14 +32,14 @@ def list_trials(
     caller: Reader,
     state: Annotated[list[TrialState] | None, Query()] = None,
     rung: Annotated[int | None, Query(ge=0, le=1000, description="index of the highest rung reached")] = None,
+    where: Annotated[list[Filter] | None, Query(description=WHERE)] = None,
     order_by: Literal["number", "-number", "value", "-value"] = "number",
     page_size: PageSize = 50,
     page_token_: PageToken = None,
 ) -> Response:
     """Trials by number or by value; trials without a value come last."""
     size = min(page_size, 1000)
-
-    filters = {"study": study, "state": sorted(state or []), "rung": rung, "order_by": order_by}
+    filters = {"study": study, "state": sorted(state or []), "rung": rung, "where": where, "order_by": order_by}
     token = read_token(filters, page_token_)
     study_id = parts.names.resolve(parts.db, caller.project, study)
     definition = parts.db.read(lambda tx: parts.definitions.get(tx, study_id))
@@ -49,6 +50,7 @@ def list_trials(
             study_id,
             states=[one.value for one in state or []],
             rung=rung,
+            where=[condition(text, definition.spec) for text in where or []],
             order=order,
             after=None if token is None else _key(token, order),
             limit=size + 1,

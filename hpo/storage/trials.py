@@ -1,16 +1,41 @@
 """Trials and what belongs to them, as they are read."""
 
+import operator as op
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
 
 from hpo.domain.errors import NotFound
 from hpo.storage.tables import AttemptRow, CheckpointRow, EventRow, ReportRow, RungEntryRow, TrialRow
 
 Order = Literal["number", "-number", "loss", "-loss"]
+Op = Literal["eq", "ne", "lt", "le", "gt", "ge"]
+Column = Literal["loss", "last_step", "attempt", "number"]
+_OPS = {"eq": op.eq, "ne": op.ne, "lt": op.lt, "le": op.le, "gt": op.gt, "ge": op.ge}
 NO_LOSS = float("inf")  # a trial without a value sorts after all that have one
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A trial's column, or with ``param`` one of its params, compared with a value. A missing value matches nothing."""
+
+    column: Column | None
+    param: str | None
+    op: Op
+    value: float | int | bool | str
+
+    def clause(self) -> ColumnElement[bool]:
+        if self.param is None:
+            assert self.column is not None
+            clause: ColumnElement[bool] = _OPS[self.op](getattr(TrialRow, self.column), self.value)
+            return clause
+        # JSON orders values of different types by their type: a word is no more than a number.
+        stored, given = TrialRow.params[self.param], literal(self.value, JSONB)
+        return and_(func.jsonb_typeof(stored) == func.jsonb_typeof(given), _OPS[self.op](stored, given))
 
 
 def page(
@@ -19,6 +44,7 @@ def page(
     *,
     states: Sequence[str],
     rung: int | None,
+    where: Sequence[Condition] = (),
     order: Order,
     after: tuple[Any, ...] | None,
     limit: int,
@@ -30,6 +56,7 @@ def page(
         query = query.where(t.state.in_(states))
     if rung is not None:
         query = query.where(t.rung == rung)
+    query = query.where(*(condition.clause() for condition in where))
     if order in ("number", "-number"):
         if after is not None:
             query = query.where(t.number > after[0] if order == "number" else t.number < after[0])

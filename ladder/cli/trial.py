@@ -17,13 +17,17 @@ app = typer.Typer(help="Look at the trials of a study.", no_args_is_help=True)
 def ls(
     study: StudyName,
     state: Annotated[str | None, typer.Option(help="Only trials in this state.", show_default=False)] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as params.lr:lt:0.01; may be repeated.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the trials of a study."""
     from ladder.client import Client
 
     with Client() as client:
-        found = client.studies.trials(study, state=state)
+        found = client.studies.trials(study, state=state, where=where or ())
     if as_json:
         return emit_lines(found)
     columns = ("trial", "state", "value", "epochs", "rung", "attempt", "worker", "params")

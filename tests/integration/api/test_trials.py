@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.caller import Api, Json, problem
+from tests.integration.api.caller import Api, Json, problem, refused
 
 ASHA = {"type": "asha", "min_resource": 1, "max_resource": 3, "reduction_factor": 3}
 
@@ -52,6 +52,41 @@ def test_trials_come_in_order_with_missing_values_last(
     measured: Api, order: str, numbers: list[int], size: int
 ) -> None:
     assert [trial["number"] for trial in _pages(measured, f"order_by={order}", size)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        (["value:le:2"], [1, 2, 3]),
+        (["value:gt:1"], [0, 2]),
+        (["value:eq:1"], [1, 3]),
+        (["value:ge:1", "number:lt:2"], [0, 1]),
+        (["last_step:ge:1"], [0, 1, 2, 3, 4]),
+        (["params.x:ge:0"], [0, 1, 2, 3, 4, 5, 6]),
+        (["params.x:gt:1"], []),
+        (["params.x:ne:word"], []),
+    ],
+)
+def test_trials_are_filtered_by_value_and_params(measured: Api, where: list[str], numbers: list[int]) -> None:
+    query = "&".join(f"where={condition}" for condition in where)
+    assert [trial["number"] for trial in _pages(measured, query, 2)] == numbers
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "value",
+        "value:lt",
+        "value:near:1",
+        "value:lt:high",
+        "value:lt:Infinity",
+        "params.y:lt:1",
+        "loss:lt:1",
+        "a%00:lt:1",
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused_with_what_is_wanted(measured: Api, where: str) -> None:
+    refused(measured.get(f"/studies/s/trials?where={where}"), "/query/where", "bad_filter")
 
 
 def test_trials_are_filtered_by_state_and_rung(api: Api) -> None:
