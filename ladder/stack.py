@@ -100,7 +100,7 @@ class LocalStack:
             for replica in range(control_replicas):
                 self.control.append(self._spawn_control(replica))
             self.wait_ready()
-            # Only now: a worker that finds no API waits long before it looks again.
+            # Only now: a worker that finds no API says so and waits before it looks again.
             for _ in range(workers):
                 self.spawn_worker()
             self._announce()

@@ -15,7 +15,7 @@ from rich.text import Text
 from api.schemas.studies import RungRead, StudyRead
 from hpo.domain.study import STUDY_ENDED, StudyState
 from ladder.client import Client
-from ladder.errors import Unreachable
+from ladder.errors import ApiError, Unreachable
 
 POLL_S, SHORTEST_S = 1.0, 0.2
 PATIENCE_S = 60.0  # an API that is gone for longer ends the watch
@@ -153,6 +153,6 @@ def _listen(client: Client, study: str, changed: threading.Event) -> None:
     try:
         for _ in client.studies.events(study):
             changed.set()
-    except Exception:
+    except (ApiError, OSError):
         # Whatever ended the stream, looking every second goes on and meets the same trouble if it lasts.
         changed.set()

@@ -73,14 +73,14 @@ class Control:
         """Do all that the study needs now: promotions, new trials, its end. Samples with no transaction open."""
         with self._sampling:
             while not self._ended.is_set():
-                todo = self._db.write(lambda tx: advance.look(tx, self._definitions, study, live_s=self._live_s))
-                if todo is None:
+                due = self._db.write(lambda tx: advance.look(tx, self._definitions, study, live_s=self._live_s))
+                if due is None:
                     return
-                if isinstance(todo, Progress):
-                    if todo.queue is not None:
-                        self._doorbell.ring(todo.queue)
+                if isinstance(due, Progress):
+                    if due.queue is not None:
+                        self._doorbell.ring(due.queue)
                     continue
-                self._sample(study, todo)
+                self._sample(study, due)
 
     def _sample(self, study: UUID, room: Room) -> None:
         history = self._histories.get(study)
