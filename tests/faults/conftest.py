@@ -1,4 +1,4 @@
-"""One fleet for all fault tests, healed before each; every test has a seed that stands in its name.
+"""One fleet for all fault tests, healed before each; a test that leaves something to chance has its seed in its name.
 
 ``--repeat-faults N`` runs each test N times, ``--fault-seed S`` with the seeds from S on. Name ``tests/faults`` on the
 command line to use them: pytest takes options only from the directories that it is given.
@@ -24,8 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "rng" in metafunc.fixturenames:
-        repeats = metafunc.config.getoption("--repeat-faults", 1)
+    repeats = metafunc.config.getoption("--repeat-faults", 1)
+    if "rng" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("repeat")
+        metafunc.parametrize("repeat", range(repeats))
+    else:
         first = metafunc.config.getoption("--fault-seed", None)
         seeds = [random.randrange(2**32) if first is None else first + repeat for repeat in range(repeats)]
         metafunc.parametrize("rng", seeds, ids=[f"seed={seed}" for seed in seeds], indirect=True)
