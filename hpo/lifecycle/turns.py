@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import psycopg2
+import structlog
 from sqlalchemy import Connection
 
 from hpo.domain.errors import LadderError
@@ -20,6 +21,8 @@ from hpo.lifecycle.definitions import Definitions
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.reports import Item, report, report_all
 from hpo.storage.db import Db
+
+log = structlog.get_logger()
 
 MOST_TOGETHER = 16  # more would make the first of them wait for the last
 
@@ -83,8 +86,9 @@ class Turns:
         if len(items) > 1:
             try:
                 return self._db.write(lambda tx: report_all(tx, self._definitions, project, study, items))
-            except psycopg2.Error:
-                pass  # the database refused one of them: each is tried by itself, and only that one fails
+            except psycopg2.Error as error:
+                # The database refused one of them: each is tried by itself, and only that one fails.
+                log.warning("reports-parted", study=str(study), reports=len(items), error=str(error).strip())
         return [self._alone(project, study, item) for item in items]
 
     def _alone(self, project: UUID, study: UUID, item: Item) -> Result:
