@@ -16,8 +16,8 @@ from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.optuna_history import INTERNAL, OptunaHistory, decoded
 from hpo.space.space import Space, sample
 
-# Optuna takes the normal distribution and its logarithm in Python loops over the elements: 12 ms of the 17 ms of an ask
-# with 250 trials and 8 parameters. SciPy's vectorised functions give the same values up to rounding.
+# Optuna takes the normal distribution and its logarithm in Python loops over the elements, most of the time of an ask.
+# SciPy's vectorised functions give the same values up to rounding. benchmarks/ask.py measures both.
 _truncnorm._log_ndtr, _truncnorm._ndtr = log_ndtr, ndtr
 
 # TPE's good model is made of the best min(n / 10, 25) trials: with at least 250 in sight it is the same as with all.
@@ -28,12 +28,12 @@ RECENT = 225
 class Tpe:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, over a bounded part of the history.
 
-    An ask of Optuna's takes time in proportion to the trials: 64 ms with 5,000 trials of 8 parameters, 4 ms here at
-    any number. TPE tells the best min(n / 10, 25) trials from the rest, and weights the rest the less the older they
-    are. So it is shown the best ``BEST`` by its own order, the ``RECENT`` newest of the rest, and all that run
-    without a result yet (constant liar). Up to ``BEST + RECENT`` results this is Optuna's answer; beyond, the model
-    of the good is still the same, and the model of the rest forgets what had the least weight: weights fade out over
-    the newest ``RECENT`` instead of over all.
+    An ask of Optuna's takes time in proportion to the trials: 44 ms with 5,000 trials of 8 parameters, under 3 ms here
+    at any number (benchmarks/ask.py). TPE tells the best min(n / 10, 25) trials from the rest, and weights the rest
+    the less the older they are. So it is shown the best ``BEST`` by its own order, the ``RECENT`` newest of the rest,
+    and all that run without a result yet (constant liar). Up to ``BEST + RECENT`` results this is Optuna's answer;
+    beyond, the model of the good is still the same, and the model of the rest forgets what had the least weight:
+    weights fade out over the newest ``RECENT`` instead of over all.
 
     One object serves one study in one process. It remembers conversions only: answers depend on the arguments alone.
     """
