@@ -1,7 +1,8 @@
 """A search space as a whole: random points, grid points, and the check of params that a user gives."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,18 @@ from hpo.domain.history import Params, ParamValue
 from hpo.space.values import complaint, draw, grid_value
 from hpo.spec.space import Param
 
-Space = Sequence[Param]
+
+@dataclass(frozen=True)
+class Space:
+    """The parameters, parents before the parameters that depend on them, and the rules between their values."""
+
+    params: tuple[Param, ...]
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        return len(self.params)
 
 
 def sample(space: Space, rng: np.random.Generator) -> Params:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo.domain.errors import FieldError
 from hpo.domain.history import ParamValue
-from hpo.spec.search import GridSamplerSpec
+from hpo.spec.samplers import GridSamplerSpec
 from hpo.spec.space import CategoricalParam, FloatParam, Param
 from hpo.spec.study import EXTERNAL, StudySpec
 from models.catalog import TRAINERS, TrainerInfo, parse_config

@@ -1,18 +1,16 @@
-"""How a user asks to search: objective, sampler, scheduler, budget. One model per kind, chosen by ``type``."""
+"""What is searched for and what it may cost: objectives, outcome constraints, budget."""
 
-from itertools import count, takewhile
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import Field, StrictInt
 
-from hpo.spec.base import MetricName, Real, SpecModel, refuse
+from hpo.spec.base import MetricName, Real, SpecModel
 
 MAX_TRIALS = 100_000
-MAX_RESOURCE = 10**9
 
 
 class Objective(SpecModel):
-    """The metric that is searched by; ``goal`` ends the study once a trial reaches it."""
+    """A metric that is searched by; a trial that reaches the ``goal`` of every objective that has one ends the study."""
 
     metric: MetricName
     direction: Literal["maximize", "minimize"]
@@ -26,81 +24,23 @@ class Objective(SpecModel):
         return -loss if self.direction == "maximize" else loss
 
 
-class RandomSamplerSpec(SpecModel):
-    type: Literal["random"] = "random"
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] | None = None
+class OutcomeConstraint(SpecModel):
+    """A bound that a trial's metric must keep; whoever keeps all of them ranks before whoever does not."""
+
+    metric: MetricName
+    op: Literal["<=", ">="]
+    value: Real
+
+    def violation(self, value: float) -> float:
+        """By how much the bound is missed; 0 where it is kept."""
+        return max(0.0, value - self.value if self.op == "<=" else self.value - value)
 
 
-class GridSamplerSpec(SpecModel):
-    """Every point of the grid once, in an order shuffled by the seed so that a cut-off grid still covers the space."""
+class Stagnation(SpecModel):
+    """End the study once ``trials`` trials in a row have ended without lowering the best loss by over ``min_delta``."""
 
-    type: Literal["grid"] = "grid"
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] | None = None
-
-
-class TpeSamplerSpec(SpecModel):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's implementation."""
-
-    type: Literal["tpe"] = "tpe"
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] | None = None
-    n_startup_trials: Annotated[StrictInt, Field(ge=1, le=1000)] = 10
-    n_ei_candidates: Annotated[StrictInt, Field(ge=1, le=1000)] = 24
-    multivariate: StrictBool = True
-
-
-SamplerSpec = Annotated[RandomSamplerSpec | GridSamplerSpec | TpeSamplerSpec, Field(discriminator="type")]
-
-Resource = Annotated[StrictInt, Field(ge=1, le=MAX_RESOURCE)]
-
-
-class FifoSpec(SpecModel):
-    """Train every trial for ``max_resource``; nothing is pruned."""
-
-    type: Literal["fifo"] = "fifo"
-    resource: Literal["epoch"] = "epoch"
-    max_resource: Resource
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Resources at which trials are compared, rising; the last is ``max_resource``."""
-        return (self.max_resource,)
-
-
-class AshaSpec(SpecModel):
-    """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934).
-
-    ``promote`` is the paper's Algorithm 2: a trial pauses at its rung and goes on whenever it enters the best
-    ``1/reduction_factor`` there. ``stop`` decides once, on arrival. ``n_full`` ends the study when that many trials
-    were trained for ``max_resource``.
-    """
-
-    type: Literal["asha"] = "asha"
-    resource: Literal["epoch"] = "epoch"
-    min_resource: Resource = 1
-    max_resource: Resource
-    reduction_factor: Annotated[StrictInt, Field(ge=2, le=1000)] = 3
-    mode: Literal["promote", "stop"] = "promote"
-    n_full: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = None
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.min_resource > self.max_resource:
-            raise refuse(
-                "min_above_max",
-                f"min_resource must be at most max_resource = {self.max_resource}, got {self.min_resource}",
-                field="min_resource",
-            )
-        return self
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Resources at which trials are compared, rising; the last is ``max_resource``."""
-        # Integer powers: in floats log(243, 3) is just under 5 and would lose a rung.
-        ladder = (self.min_resource * self.reduction_factor**k for k in count())
-        return (*takewhile(lambda resource: resource < self.max_resource, ladder), self.max_resource)
-
-
-SchedulerSpec = Annotated[FifoSpec | AshaSpec, Field(discriminator="type")]
+    trials: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)]
+    min_delta: Annotated[Real, Field(ge=0)] = 0.0
 
 
 class Budget(SpecModel):

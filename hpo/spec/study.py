@@ -5,18 +5,15 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
 
 from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
-from hpo.spec.search import (
-    MAX_RESOURCE,
-    Budget,
-    FifoSpec,
-    GridSamplerSpec,
-    Objective,
-    SamplerSpec,
-    SchedulerSpec,
-    TpeSamplerSpec,
-)
+from hpo.spec.pruners import MAX_RESOURCE, PrunerSpec
+from hpo.spec.samplers import GridSamplerSpec, SamplerSpec, TpeSamplerSpec
+from hpo.spec.schedulers import FifoSpec, SchedulerSpec
+from hpo.spec.search import Budget, Objective, OutcomeConstraint, Stagnation
 from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, SearchSpace
 
+MAX_OBJECTIVES = 8
+MAX_CONSTRAINTS = 16
+MAX_PRUNERS = 8
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
 
 
@@ -54,12 +51,18 @@ class StudySpec(SpecModel):
     labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] = Field(
         default_factory=dict
     )
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=1)]
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)]
+    constraints: Annotated[tuple[OutcomeConstraint, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     search_space: SearchSpace
     sampler: SamplerSpec = TpeSamplerSpec()
     scheduler: SchedulerSpec = FifoSpec(max_resource=10)
+    pruners: Annotated[tuple[PrunerSpec, ...], Field(max_length=MAX_PRUNERS)] = ()
+    repeats: Annotated[
+        StrictInt, Field(ge=1, le=1000, description="how often the same configuration may be trained")
+    ] = 1
     trainer: TrainerSpec
     budget: Budget = Budget()
+    stagnation: Stagnation | None = None
     retry: Retry = Retry()
     checkpoints: Checkpoints = Checkpoints()
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0

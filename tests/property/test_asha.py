@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hpo.schedulers.asha import PromotingAsha, StoppingAsha
 from hpo.schedulers.base import Action, NewTrial, Promote, RungEntry, StudyView
 from hpo.schedulers.rung_log import MemoryRungLog
-from hpo.spec.search import AshaSpec
+from hpo.spec.schedulers import AshaSpec
 from tests.property.asha_reference import ReferenceAsha
 
 losses = st.floats(-10, 10) | st.sampled_from([0.0, 1.0])  # the second part makes ties frequent

@@ -11,7 +11,7 @@ from hpo.domain.trial import TRIAL_ENDED, TrialState
 from hpo.replay import Created, Event, Promoted, Reported, replay
 from hpo.schedulers.base import Action, Decision
 from hpo.simulate import Epoch, Faults, simulate
-from hpo.spec.search import AshaSpec
+from hpo.spec.schedulers import AshaSpec
 from hpo.spec.study import StudySpec
 
 SCHEDULERS: list[dict[str, Any]] = [
