@@ -67,11 +67,16 @@ class Simulation:
         return tuple(event for event in self.events if isinstance(event, Reported))
 
 
-def simulate(spec: StudySpec, curve: Curve, *, workers: int, faults: Faults = Faults()) -> Simulation:
-    """Run a study to its end. Raises ValueError without a worker, or if faults would never let it end."""
+def simulate(
+    spec: StudySpec, curve: Curve, *, workers: int, faults: Faults = Faults(), stop_after_epochs: int | None = None
+) -> Simulation:
+    """Run a study to its end. Raises ValueError without a worker, or if faults would never let it end.
+
+    No work is handed out any more once ``stop_after_epochs`` were trained or promised to running trials.
+    """
     if workers < 1 or not 0 <= faults.kill_probability < 1:
         raise ValueError(f"need workers >= 1 and 0 <= kill_probability < 1, got {workers} and {faults}")
-    return _Simulator(spec, curve, workers, faults).run()
+    return _Simulator(spec, curve, workers, faults, stop_after_epochs).run()
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ class _Simulator:
     curve: Curve
     workers: int
     faults: Faults
+    stop_after_epochs: int | None = None
     now_s: float = 0.0
     busy_until_s: float = 0.0
     kills: int = 0
@@ -183,6 +189,9 @@ class _Simulator:
     def _hand_out(self) -> None:
         """Give every idle worker something to do, until nothing is left or the study is over."""
         while self.idle and not self.reason:
+            if self.stop_after_epochs is not None and self.epochs >= self.stop_after_epochs:
+                self.reason = "stop_after_epochs"
+                return
             if self.queue:
                 self._start(self.queue.pop(0))
                 continue
