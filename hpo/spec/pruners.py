@@ -25,6 +25,23 @@ class Pruner(SpecModel):
         """Resources at which the rule looks, rising; the last is ``max_resource``, where nothing is stopped."""
         return (*range(self.grace, max_resource, self.interval), max_resource)
 
+    def check_looks(self, max_resource: int, at: str = "") -> None:
+        """Refuse a rule that could never stop a trial of ``max_resource``, or would look too often.
+
+        ``at`` stands before the name of the field at fault, for a model that holds this one.
+        """
+        if self.grace > max_resource:
+            message = f"grace must be at most max_resource = {max_resource}, got {self.grace}"
+            raise refuse("grace_above_max", message, field=f"{at}grace")
+        n_looks = len(range(self.grace, max_resource, self.interval)) + 1
+        if n_looks > MAX_LOOKS:
+            least = -(-(max_resource - self.grace) // (MAX_LOOKS - 1))
+            message = (
+                f"interval must be at least {least} for at most {MAX_LOOKS} looks at a trial, got {self.interval}"
+                f" with grace {self.grace} and max_resource {max_resource}: {n_looks} looks"
+            )
+            raise refuse("too_many_looks", message, field=f"{at}interval")
+
 
 class MedianPruner(Pruner):
     """Stop a trial that is worse than the median of its rivals at the same step (Golovin et al. 2017, Vizier).
@@ -79,7 +96,7 @@ class PatiencePruner(Pruner):
 class CurvePruner(Pruner):
     """Stop a trial whose extrapolated curve beats the best complete trial with less than ``min_chance`` probability.
 
-    After Domhan et al. 2015 (IJCAI), an ensemble of parametric curves; ``min_points`` of the curve are needed to fit it.
+    An ensemble of parametric curves, after Domhan et al. 2015 (IJCAI); fitted from ``min_points`` looks on.
     """
 
     type: Literal["curve"] = "curve"

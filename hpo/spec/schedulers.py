@@ -6,7 +6,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictInt, model_validator
 
 from hpo.spec.base import Real, SpecModel, Text, refuse
-from hpo.spec.pruners import CurvePruner, MedianPruner, PatiencePruner, PercentilePruner, Resource, ThresholdPruner
+from hpo.spec.pruners import (
+    MAX_LOOKS,
+    CurvePruner,
+    MedianPruner,
+    PatiencePruner,
+    PercentilePruner,
+    Pruner,
+    Resource,
+    ThresholdPruner,
+)
 from hpo.spec.search import MAX_TRIALS
 from hpo.spec.space import ParamName
 
@@ -87,11 +96,16 @@ class HyperbandSpec(Halving):
     mode: Literal["sync", "async"] = "sync"
 
 
-class _Pruning(SpecModel):
+class _Pruning(Pruner):
     """A scheduler made of one stopping rule."""
 
     resource: Literal["epoch"] = "epoch"
     max_resource: Resource
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        self.check_looks(self.max_resource)
+        return self
 
 
 class MedianSpec(_Pruning, MedianPruner): ...
@@ -127,6 +141,18 @@ class PbtSpec(SpecModel):
     resample_probability: Annotated[Real, Field(ge=0, le=1)] = 0.25
     mutate: Annotated[tuple[ParamName, ...], Field(min_length=1)] | None = None
 
+    @model_validator(mode="after")
+    def _generations(self) -> Self:
+        if self.interval > self.max_resource:
+            message = f"interval must be at most max_resource = {self.max_resource}, got {self.interval}"
+            raise refuse("interval_above_max", message, field="interval")
+        generations = -(-self.max_resource // self.interval)
+        if generations > MAX_LOOKS:
+            least = -(-self.max_resource // MAX_LOOKS)
+            message = f"interval must be at least {least} for at most {MAX_LOOKS} generations, got {self.interval}"
+            raise refuse("too_many_looks", message, field="interval")
+        return self
+
     @property
     def levels(self) -> tuple[int, ...]:
         """Resources at which a generation is compared, rising; the last is ``max_resource``."""
@@ -156,6 +182,13 @@ class AutoSchedulerSpec(SpecModel):
     max_resource: Resource
     picked: PickedScheduler | None = None
     why: Annotated[Text, Field(max_length=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _same_resource(self) -> Self:
+        if self.picked is not None and self.picked.max_resource != self.max_resource:
+            message = f"picked.max_resource must be max_resource = {self.max_resource}, got {self.picked.max_resource}"
+            raise refuse("contradictory", message, field="picked/max_resource")
+        return self
 
 
 SchedulerSpec = Annotated[

@@ -1,6 +1,6 @@
 """What a user asks for: the whole definition of a study."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
 
@@ -85,6 +85,12 @@ class StudySpec(SpecModel):
         if _depth_of(data, 17) > 16:
             raise refuse("too_deep", "a study may be nested at most 16 levels deep")
         return data
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        for index, pruner in enumerate(self.pruners):
+            pruner.check_looks(self.scheduler.max_resource, at=f"pruners/{index}/")
+        return self
 
     @property
     def objective(self) -> Objective:
