@@ -5,13 +5,16 @@ import math
 import numpy as np
 
 from hpo.domain.history import ParamValue
-from hpo.spec.space import CategoricalParam, FloatParam, IntParam, Param
+from hpo.spec.space import CategoricalParam, FixedParam, FloatParam, IntParam, Param
+from hpo.spec.space import choice_index as index_of
 
 
 def draw(param: Param, rng: np.random.Generator) -> ParamValue:
     """One random value, never outside the bounds."""
     if isinstance(param, CategoricalParam):
         return param.choices[int(rng.integers(len(param.choices)))]
+    if isinstance(param, FixedParam):
+        return param.value
     if param.log:
         return from_log(param, _between(*log_bounds(param), rng.random()))
     if param.grid_size is not None:
@@ -35,68 +38,17 @@ def from_log(param: FloatParam | IntParam, log_value: float) -> float | int:
 
 def grid_value(param: Param, index: int) -> ParamValue:
     """The ``index``-th point of the parameter's grid. Raises ValueError if the parameter is continuous."""
-    if isinstance(param, CategoricalParam):
-        return param.choices[index]
-    if isinstance(param, IntParam):
-        return param.low + index * param.step
-    if param.step is None:
-        raise ValueError(f"{param.name} is continuous: it has no grid")
-    return _clip(float(param.low + index * param.step), param.low, param.high)
+    return param.point(index)
 
 
 def choice_index(param: CategoricalParam, value: ParamValue) -> int | None:
     """Position of ``value`` among the choices; None if it is none of them."""
-    # By type first: 1, 1.0 and True are three choices although Python calls them equal.
-    for same_type in (True, False):
-        for index, choice in enumerate(param.choices):
-            alike = type(choice) is type(value) if same_type else _both_numbers(choice, value)
-            if alike and choice == value:
-                return index
-    return None
+    return index_of(param.choices, value)
 
 
 def complaint(param: Param, value: object) -> str | None:
     """What is wrong with a given value, as a sentence; None if it may be used."""
-    if isinstance(param, FloatParam):
-        return _float_complaint(param, value)
-    if isinstance(param, IntParam):
-        return _int_complaint(param, value)
-    return _choice_complaint(param, value)
-
-
-def _float_complaint(param: FloatParam, value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"must be a number in [{param.low}, {param.high}], got {value!r}"
-    if not param.low <= value <= param.high:  # False for a NaN, too
-        return f"must lie in [{param.low}, {param.high}], got {value!r}"
-    if param.step is not None:
-        index = round((value - param.low) / param.step)
-        nearest = float(grid_value(param, index))
-        # Beyond rounding only: 0.1 + 0.2 is meant to be 0.3.
-        if abs(value - nearest) > 1e-6 * param.step or index >= (param.grid_size or 0):
-            return f"must be {param.low} plus a multiple of {param.step}, got {value!r}"
-    return None
-
-
-def _int_complaint(param: IntParam, value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f"must be a whole number in [{param.low}, {param.high}], got {value!r}"
-    if not param.low <= value <= param.high:
-        return f"must lie in [{param.low}, {param.high}], got {value!r}"
-    if (value - param.low) % param.step:
-        return f"must be {param.low} plus a multiple of {param.step}, got {value!r}"
-    return None
-
-
-def _choice_complaint(param: CategoricalParam, value: object) -> str | None:
-    if isinstance(value, (bool, int, float, str)) and choice_index(param, value) is not None:
-        return None
-    shown = ", ".join(repr(choice) for choice in param.choices[:10]) + (", …" if len(param.choices) > 10 else "")
-    return f"must be one of {shown}, got {value!r}"
-
-
-def _both_numbers(one: object, other: object) -> bool:
-    return all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in (one, other))
+    return param.complaint(value)
 
 
 def _between(low: float, high: float, share: float) -> float:

@@ -2,18 +2,21 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, JsonValue, StrictInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StrictInt, field_validator, model_validator
 
 from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
+from hpo.spec.conditions import check_conditions
 from hpo.spec.pruners import MAX_RESOURCE, PrunerSpec
+from hpo.spec.rules import MAX_FORBIDDEN, MAX_RULES, LinearRule, check_forbidden, check_rules, parse_rule
 from hpo.spec.samplers import GridSamplerSpec, SamplerSpec, TpeSamplerSpec
 from hpo.spec.schedulers import FifoSpec, SchedulerSpec
 from hpo.spec.search import Budget, Objective, OutcomeConstraint, Stagnation
-from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, SearchSpace
+from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, Choice, ParamName, SearchSpace, Values
 
 MAX_OBJECTIVES = 8
 MAX_CONSTRAINTS = 16
 MAX_PRUNERS = 8
+MAX_ENQUEUED = 1_000
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
 
 
@@ -43,6 +46,11 @@ class Checkpoints(SpecModel):
     every: Annotated[StrictInt, Field(ge=1, le=MAX_RESOURCE)] = 1
 
 
+def _readable(text: str) -> str:
+    parse_rule(text)
+    return text
+
+
 class StudySpec(SpecModel):
     """One search. Everything that decides its course stands here, so that it can be run again."""
 
@@ -54,6 +62,24 @@ class StudySpec(SpecModel):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)]
     constraints: Annotated[tuple[OutcomeConstraint, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     search_space: SearchSpace
+    forbidden: Annotated[
+        tuple[Annotated[dict[ParamName, Values], Field(min_length=1)], ...],
+        Field(
+            max_length=MAX_FORBIDDEN,
+            description="combinations of values that no trial may have: all entries of one together",
+        ),
+    ] = ()
+    space_constraints: Annotated[
+        tuple[Annotated[Text, AfterValidator(_readable)], ...],
+        Field(
+            max_length=MAX_RULES,
+            description="linear inequalities over float and int parameters, such as ``a < b`` or ``2*x + y <= 1``",
+        ),
+    ] = ()
+    enqueue: Annotated[
+        tuple[dict[ParamName, Choice], ...],
+        Field(max_length=MAX_ENQUEUED, description="configurations that are trained first"),
+    ] = ()
     sampler: SamplerSpec = TpeSamplerSpec()
     scheduler: SchedulerSpec = FifoSpec(max_resource=10)
     pruners: Annotated[tuple[PrunerSpec, ...], Field(max_length=MAX_PRUNERS)] = ()
@@ -77,7 +103,14 @@ class StudySpec(SpecModel):
         choices = sum(len(param.choices) for param in space if isinstance(param, CategoricalParam))
         if choices > MAX_CHOICES_IN_ALL:
             raise refuse("too_many_choices", f"at most {MAX_CHOICES_IN_ALL} choices in all parameters, got {choices}")
+        check_conditions(space)
         return space
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Self:
+        check_forbidden(self.forbidden, self.search_space)
+        check_rules(self.space_constraints, self.search_space)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +128,11 @@ class StudySpec(SpecModel):
     @property
     def objective(self) -> Objective:
         return self.objectives[0]
+
+    @property
+    def rules(self) -> tuple[LinearRule, ...]:
+        """The ``space_constraints``, a chained one as several."""
+        return tuple(rule for text in self.space_constraints for rule in parse_rule(text))
 
     @property
     def grid_size(self) -> int | None:
