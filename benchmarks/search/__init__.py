@@ -1,0 +1,1 @@
+"""Whole search methods judged on real learning curves: tasks, methods of all sides, and the figures."""
