@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-from hpo.schedulers.base import Key, RungEntry
+from hpo.schedulers.base import Key, RungEntry, Standing
 
 
 class MemoryRungLog:
@@ -14,6 +14,7 @@ class MemoryRungLog:
         self._keys: dict[tuple[int, int], list[Key]] = {}
         self._waiting: dict[tuple[int, int], list[tuple[Key, RungEntry]]] = {}
         self._entries: dict[tuple[int, int, int], RungEntry] = {}
+        self._at: dict[tuple[int, int], dict[int, RungEntry]] = {}  # by seq
         for entry in entries:
             self.add(entry)
 
@@ -26,6 +27,7 @@ class MemoryRungLog:
         if (*place, entry.trial) in self._entries:
             raise ValueError(f"trial {entry.trial} is already at rung {entry.rung} of bracket {entry.bracket}")
         self._entries[(*place, entry.trial)] = entry
+        self._at.setdefault(place, {})[entry.seq] = entry
         insort(self._keys.setdefault(place, []), entry.key)
         if waiting:
             # Keys are distinct within a rung (seq is), so the entry itself is never compared.
@@ -52,3 +54,9 @@ class MemoryRungLog:
     def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
         waiting = self._waiting.get((bracket, rung))
         return waiting[0][1] if waiting else None
+
+    def entries(self, bracket: int, rung: int) -> list[Standing]:
+        """See ``RungLog.entries``. Linear in the rung."""
+        here = self._at.get((bracket, rung), {})
+        waiting = {key.seq for key, _ in self._waiting.get((bracket, rung), ())}
+        return [Standing(here[key.seq], key.seq in waiting) for key in self._keys.get((bracket, rung), ())]

@@ -1,0 +1,129 @@
+"""Rungs of several objectives: non-dominated rank, then crowding distance (NSGA-II, Deb et al. 2002), then arrival."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.domain.merit import WORST
+from hpo.schedulers.base import Key, RungEntry, RungLog, Standing
+
+Place = tuple[int, int]
+
+
+class ParetoLog:
+    """A RungLog whose losses are positions: an entry's is its 0-based place in the order of its rung.
+
+    Merits of infeasible trials are equal in all objectives and beyond those of the feasible ones, which dominate them.
+    Ended trials keep the loss ``WORST`` and come last. Positions move as a rung fills up, so they compare entries of
+    one rung at one moment. Orders are remembered: use one object while the log below only grows.
+    """
+
+    def __init__(self, log: RungLog) -> None:
+        self._log = log
+        self._orders: dict[Place, list[RungEntry]] = {}
+
+    def count(self, bracket: int, rung: int) -> int:
+        return self._log.count(bracket, rung)
+
+    def kth(self, bracket: int, rung: int, k: int) -> Key | None:
+        if k < 1:
+            raise ValueError(f"k counts from 1, got {k}")
+        order = self._order(bracket, rung)
+        return order[k - 1].key if k <= len(order) else None
+
+    def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
+        if self._log.best_waiting(bracket, rung) is None:
+            return None
+        return next(one.entry for one in self.entries(bracket, rung) if one.waiting)
+
+    def entries(self, bracket: int, rung: int) -> list[Standing]:
+        waiting = {one.entry.trial for one in self._log.entries(bracket, rung) if one.waiting}
+        return [Standing(entry, entry.trial in waiting) for entry in self._order(bracket, rung)]
+
+    def placed(self, entry: RungEntry) -> RungEntry:
+        """The arriving entry, its loss half a place before its position in the rung with itself: no loss equals it.
+
+        So ``is_among_best`` answers exactly whether it is one of the best of them all.
+        """
+        if entry.loss >= WORST:
+            return entry
+        there = [one.entry for one in self._log.entries(entry.bracket, entry.rung)]
+        ahead = [one.seq for one in ordered([*there, entry])].index(entry.seq)
+        return replace(entry, loss=ahead - 0.5)
+
+    def _order(self, bracket: int, rung: int) -> list[RungEntry]:
+        place = (bracket, rung)
+        known = self._orders.get(place, [])
+        if len(known) != self._log.count(bracket, rung):
+            known = ordered([one.entry for one in self._log.entries(bracket, rung)])
+            known = [one if one.loss >= WORST else replace(one, loss=float(at)) for at, one in enumerate(known)]
+            self._orders[place] = known
+        return known
+
+
+def ordered(entries: Sequence[RungEntry]) -> list[RungEntry]:
+    """Best first, whatever the order given. Raises ValueError if their vectors differ in length."""
+    by_arrival = sorted(entries, key=lambda one: one.seq)
+    alive = [one for one in by_arrival if one.loss < WORST]
+    ended = [one for one in by_arrival if one.loss >= WORST]
+    if not alive:
+        return ended
+    values = np.array([one.vector for one in alive], dtype=np.float64)
+    ranks = domination_ranks(values)
+    # lexsort is stable: equal ones stay in the order of arrival.
+    best_first = np.lexsort((-crowding_distances(values, ranks), ranks))
+    return [alive[at] for at in best_first] + ended
+
+
+def domination_ranks(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """[N, objectives], lower is better, to [N] ranks from 0: a point is dominated by none of its rank or beyond."""
+    points, member = np.unique(values, axis=0, return_inverse=True)
+    ranks = np.zeros(len(points), dtype=np.intp)
+    rest = np.arange(len(points))  # in lexicographic order, so that a point is dominated by earlier ones only
+    rank = 0
+    while rest.size:
+        on_front = _front_of_two(points[rest, 1]) if points.shape[1] == 2 else _front(points[rest])
+        ranks[rest[on_front]] = rank
+        rest = rest[~on_front]
+        rank += 1
+    return ranks[member.reshape(-1)]
+
+
+def _front_of_two(second: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N] second objectives, the first rising, to [N]: whether none before is as low."""
+    lowest_before = np.minimum.accumulate(np.concatenate(([np.inf], second[:-1])))
+    return second < lowest_before
+
+
+def _front(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N, objectives] distinct points in lexicographic order to [N]: whether no other dominates it."""
+    on_front = np.zeros(len(points), dtype=np.bool_)
+    left = np.arange(len(points))
+    while left.size:
+        best = left[0]
+        on_front[best] = True
+        left = left[(points[left] < points[best]).any(axis=1)]
+    return on_front
+
+
+def crowding_distances(values: NDArray[np.float64], ranks: NDArray[np.intp]) -> NDArray[np.float64]:
+    """[N, objectives] and [N] ranks to [N]: the gap between a point's neighbours in its rank, summed over objectives.
+
+    Gaps are shares of the rank's range. The ends of a rank are infinitely far from the others.
+    """
+    distances = np.zeros(len(values))
+    for column in values.T:
+        order = np.lexsort((column, ranks))  # rank by rank, rising in each; equal ones in the order given
+        sorted_ranks, sorted_column = ranks[order], column[order]
+        starts = np.flatnonzero(np.diff(sorted_ranks, prepend=-1))
+        ends = np.append(starts[1:], len(order)) - 1
+        gap = np.full(len(order), np.inf)
+        gap[1:-1] = sorted_column[2:] - sorted_column[:-2]
+        width = np.repeat(sorted_column[ends] - sorted_column[starts], ends - starts + 1)
+        gap = np.divide(gap, width, out=np.zeros(len(order)), where=width > 0)
+        gap[starts[width[starts] > 0]] = np.inf
+        gap[ends[width[ends] > 0]] = np.inf
+        distances[order] += gap
+    return distances
