@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 # fmt: off
@@ -70,6 +69,8 @@ def lcbench_curves(
 
 @cache
 def _session(data: Path) -> Any:
+    import onnxruntime  # only here: the other tasks, and the tests, do without it
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(data / "lcbench/model.onnx"), options, providers=["CPUExecutionProvider"])
