@@ -60,11 +60,13 @@ class SyncHalving(ABC):
             return Decision(Action.STOP)
         if rung == len(ladder) - 1:
             return Decision(Action.COMPLETE)
-        # Above the first rung the bracket has been cut, at the number of trials that are in it.
-        n = log.count(bracket, 0) if rung > 0 else self.size(bracket)
-        if not is_among_best(entry, self.share(n, rung + 1), log):
+        size = self.size(bracket)
+        if not is_among_best(entry, self.share(size, rung + 1), log):
             return Decision(Action.STOP)  # so many better ones have come that no later arrival can bring it back
-        if self._is_full(bracket, rung, n, log=log, arriving=1):
+        # Above the first rung the bracket has been cut, at the number of trials that are in it.
+        n = log.count(bracket, 0) if rung > 0 else size
+        goes_on = n == size or is_among_best(entry, self.share(n, rung + 1), log)
+        if goes_on and self._is_full(bracket, rung, n, log=log, arriving=1):
             return Decision(Action.CONTINUE, ladder[rung + 1])
         return Decision(Action.PAUSE)
 
@@ -100,17 +102,17 @@ class SyncHalving(ABC):
 
     def _is_full(self, bracket: int, rung: int, n: int, *, log: RungLog, arriving: int = 0) -> bool:
         """Whether all that the rung below sends have come, with ``arriving`` more than the log holds."""
-        count = log.count(bracket, rung) + arriving
+        present = log.count(bracket, rung)
         if rung == 0:
-            return count >= n
+            return present + arriving >= n
         if not self._is_full(bracket, rung - 1, n, log=log):
             return False
         share = self.share(n, rung)
         cut = log.kth(bracket, rung - 1, share)
         if cut is not None and cut.loss < WORST:
-            if count < share:
+            if present + arriving < share:
                 return False
-            last = log.kth(bracket, rung, count - arriving)
+            last = log.kth(bracket, rung, present) if present else None
             if last is None or last.loss < WORST:
                 return True
         # Somebody failed. A trial cancelled while it waited outside the share is entered here too, and is none of those
