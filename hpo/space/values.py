@@ -22,6 +22,28 @@ def draw(param: Param, rng: np.random.Generator) -> ParamValue:
     return _clip(_between(float(param.low), float(param.high), rng.random()), param.low, param.high)
 
 
+def draw_between(
+    param: FloatParam | IntParam, low: float, high: float, *, rng: np.random.Generator
+) -> float | int | None:
+    """One random value of the parameter within ``[low, high]``, distributed as ``draw``; None if there is none."""
+    low, high = max(low, float(param.low)), min(high, float(param.high))
+    if low > high:
+        return None
+    if param.step is None:
+        if param.log:
+            return _clip(math.exp(_between(math.log(low), math.log(high), rng.random())), low, high)
+        return _clip(_between(low, high, rng.random()), low, high)
+    # Ends that a rule computes miss a point of the grid by rounding.
+    first = max(0, math.ceil((low - param.low) / param.step - 1e-9))
+    last = min((param.grid_size or 1) - 1, math.floor((high - param.low) / param.step + 1e-9))
+    if first > last:
+        return None
+    if param.log:
+        ends = math.log(param.low + first - 0.5), math.log(param.low + last + 0.5)
+        return min(max(round(math.exp(_between(*ends, rng.random()))), param.low + first), param.low + last)
+    return param.point(int(rng.integers(first, last + 1)))
+
+
 def log_bounds(param: FloatParam | IntParam) -> tuple[float, float]:
     """Ends of the interval in which the logarithm of the value is uniform."""
     # A whole number stands for the interval around it, otherwise both ends would get half their share.

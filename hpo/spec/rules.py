@@ -37,7 +37,7 @@ class LinearRule:
         return frozenset(name for name, _ in self.coefficients)
 
     @cached_property
-    def _whole(self) -> bool:
+    def whole(self) -> bool:
         return self.bound.is_integer() and all(coefficient.is_integer() for _, coefficient in self.coefficients)
 
     def applies(self, params: Mapping[str, Value]) -> bool:
@@ -49,7 +49,7 @@ class LinearRule:
         if not self.applies(params):
             return True
         values = [params[name] for name, _ in self.coefficients]
-        if self._whole and all(isinstance(value, int) for value in values):
+        if self.whole and all(isinstance(value, int) for value in values):
             # As whole numbers: 2**53 is no bound to them, and 2**53 - 1 < 2**53 is true.
             total = sum(int(c) * int(value) for (_, c), value in zip(self.coefficients, values, strict=True))
             return total < int(self.bound) if self.strict else total <= int(self.bound)
