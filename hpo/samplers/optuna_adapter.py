@@ -1,123 +1,112 @@
-"""Optuna's samplers behind our interface: the only file, with ``optuna_history``, that knows Optuna."""
+"""The parts of Optuna that the samplers are made of, as functions of numbers: the only file that knows Optuna.
 
-from collections.abc import Container, Mapping
+Its own samplers want a study, a storage and trials as objects, and convert the whole history in every ask; what they
+compute with is taken from below that.
+"""
+
+import warnings
 from typing import Any, cast
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
+from numpy.typing import NDArray
+from optuna._hypervolume.hssp import _solve_hssp
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers._nsgaiii._elite_population_selection_strategy import (
+    _associate_individuals_with_reference_points,
+    _generate_default_reference_point,
+    _normalize_objective_values,
+    _preserve_niche_individuals,
+)
 from optuna.samplers._tpe import _truncnorm
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
+from optuna.samplers._tpe.sampler import _get_reference_point, default_gamma, default_weights
+from optuna.samplers.nsgaii import SBXCrossover
+from optuna.study import Study
+from optuna.study._multi_objective import _fast_non_domination_rank
 from scipy.special import log_ndtr, ndtr
 
-from hpo.domain.history import History, Params, RngKey
-from hpo.samplers.optuna_history import INTERNAL, OptunaHistory, decoded
-from hpo.space.space import Space, sample
+from hpo.samplers.codes import is_grid
+from hpo.spec.space import CategoricalParam, FixedParam, IntParam, Param
 
 # Optuna takes the normal distribution and its logarithm in Python loops over the elements, most of the time of an ask.
 # SciPy's vectorised functions give the same values up to rounding. benchmarks/ask.py measures both.
 _truncnorm._log_ndtr, _truncnorm._ndtr = log_ndtr, ndtr
 
-# TPE's good model is made of the best min(n / 10, 25) trials: with at least 250 in sight it is the same as with all.
-BEST = 25
-RECENT = 225
+Array = NDArray[np.float64]
+PARZEN = _ParzenEstimatorParameters(
+    prior_weight=1.0,
+    consider_magic_clip=True,
+    consider_endpoints=False,
+    weights=default_weights,
+    multivariate=True,
+)
 
 
-class Tpe:
-    """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's, over a bounded part of the history.
+def distribution(param: Param) -> BaseDistribution:
+    """What Optuna is told of the codes of a parameter."""
+    if isinstance(param, CategoricalParam) and not param.ordered:
+        return CategoricalDistribution(tuple(range(len(param.choices))))
+    if is_grid(param):
+        return IntDistribution(0, (param.grid_size or 1) - 1)
+    assert not isinstance(param, (CategoricalParam, FixedParam))
+    if isinstance(param, IntParam):
+        return IntDistribution(param.low, param.high, log=param.log)
+    return FloatDistribution(float(param.low), float(param.high), log=param.log)
 
-    An ask of Optuna's takes time in proportion to the trials: 44 ms with 5,000 trials of 8 parameters, under 3 ms here
-    at any number (benchmarks/ask.py). TPE tells the best min(n / 10, 25) trials from the rest, and weights the rest
-    the less the older they are. So it is shown the best ``BEST`` by its own order, the ``RECENT`` newest of the rest,
-    and all that run without a result yet (constant liar). Up to ``BEST + RECENT`` results this is Optuna's answer;
-    beyond, the model of the good is still the same, and the model of the rest forgets what had the least weight:
-    weights fade out over the newest ``RECENT`` instead of over all.
 
-    One object serves one study in one process. It remembers conversions only: answers depend on the arguments alone.
+def n_good(n_results: int) -> int:
+    """How many of the results TPE takes for good: a tenth, at most 25."""
+    return int(default_gamma(n_results))
+
+
+def parzen_ask(
+    distributions: dict[str, BaseDistribution],
+    good: Array,
+    rest: Array,
+    *,
+    n_candidates: int,
+    rng: np.random.RandomState,
+) -> Array:
+    """The codes, [parameters], of the draw from the model of the good that is most likely relative to that of the rest.
+
+    ``good`` and ``rest`` are codes, [trials, parameters], the oldest first: Optuna weights the newer ones more.
     """
-
-    def __init__(self, *, n_startup_trials: int, n_ei_candidates: int, multivariate: bool) -> None:
-        self._n_startup_trials = n_startup_trials
-        self._n_ei_candidates = n_ei_candidates
-        self._multivariate = multivariate
-        self._space: Space = ()
-        self._history = OptunaHistory(())
-
-    def ask(self, space: Space, history: History, key: RngKey) -> Params:
-        if space is not self._space:
-            self._space, self._history = space, OptunaHistory(space)
-        self._history.sync(history)
-        if self._history.n_results < self._n_startup_trials:
-            return sample(space, key.generator())
-        found = self._model_ask(self._history.window(BEST, RECENT), key)
-        # A list of one choice is not modelled; its position is 0.
-        return {param.name: decoded(param, found.get(param.name, 0)) for param in space}
-
-    def _model_ask(self, trials: list[FrozenTrial], key: RngKey) -> Mapping[str, Any]:
-        # RandomState takes 32 bits; the startup's stream is not touched here, so both may share the key.
-        seed = int(np.random.SeedSequence([key.seed, key.number]).generate_state(1)[0])
-        sampler = _Tpe(
-            n_startup_trials=1,  # decided above, on the whole history
-            n_ei_candidates=self._n_ei_candidates,
-            multivariate=self._multivariate,
-            constant_liar=True,
-            seed=seed,
-        )
-        distributions = {name: wanted for name, wanted in self._history.distributions.items() if not wanted.single()}
-        study = cast(Study, _StudyView(trials))
-        trial = FrozenTrial(
-            number=key.number,
-            state=OptunaState.RUNNING,
-            value=None,
-            datetime_start=None,
-            datetime_complete=None,
-            params={},
-            distributions={},
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-            trial_id=key.number,
-        )
-        if self._multivariate:
-            return sampler.sample_relative(study, trial, distributions)
-        return {name: sampler.sample_independent(study, trial, name, one) for name, one in distributions.items()}
+    better, worse = (
+        _ParzenEstimator(dict(zip(distributions, codes.T, strict=True)), distributions, PARZEN)
+        for codes in (good, rest)
+    )
+    drawn = better.sample(rng, n_candidates)
+    chosen = int(np.argmax(better.log_pdf(drawn) - worse.log_pdf(drawn)))
+    return np.array([values[chosen] for values in drawn.values()], dtype=float)
 
 
-class _Tpe(TPESampler):
-    """Optuna's sampler, reading the numbers that were made when the trials were converted."""
-
-    def _get_internal_repr(
-        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
-    ) -> dict[str, Any]:
-        # Optuna's own asks every distribution for every trial in every ask, a quarter of the time of the whole.
-        rows = np.array([trial.user_attrs[INTERNAL] for trial in trials], dtype=float).reshape(len(trials), -1)
-        columns = dict(zip(trials[0].distributions, rows.T, strict=True)) if trials else {}
-        return {name: columns.get(name, np.empty(0)) for name in search_space}
+def front_ranks(losses: Array, n_below: int) -> NDArray[np.intp]:
+    """Non-dominated rank of each row of [rows, objectives], 0 first; exact for the best ``n_below`` rows."""
+    return cast(NDArray[np.intp], _fast_non_domination_rank(losses, n_below=n_below))
 
 
-class _NoStorage:
-    """Takes what TPE would tell other processes about the asked trial: here the history tells them."""
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        pass
+def hypervolume_subset(losses: Array, n: int) -> NDArray[np.intp]:
+    """Positions of ``n`` rows of one front that dominate much volume together (greedy)."""
+    return cast(NDArray[np.intp], _solve_hssp(losses, np.arange(len(losses)), n, _get_reference_point(losses)))
 
 
-class _StudyView:
-    """As much of an Optuna study as TPE reads: the trials, and that losses are minimised."""
+def niche_survivors(chosen: Array, front: Array, n: int, *, divisions: int, rng: np.random.RandomState) -> list[int]:
+    """Positions of the ``n`` rows of ``front`` that NSGA-III keeps beside the ``chosen`` ones.
 
-    direction = StudyDirection.MINIMIZE
-    directions = (StudyDirection.MINIMIZE,)
-    _storage = _NoStorage()
+    Both are losses, [rows, objectives]. Reference points lie at ``divisions`` parts of each axis.
+    """
+    points = _generate_default_reference_point(front.shape[1], divisions)
+    scaled = _normalize_objective_values(np.concatenate([chosen, front]))
+    closest, distance = _associate_individuals_with_reference_points(scaled, points)
+    positions: Any = list(range(len(front)))  # it hands back what stands at the chosen positions
+    survivors: Any = _preserve_niche_individuals(n, len(chosen), positions, closest, distance, rng)
+    return list(survivors)
 
-    def __init__(self, trials: list[FrozenTrial]) -> None:
-        self._trials = trials
 
-    def _is_multi_objective(self) -> bool:
-        return False
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[OptunaState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if states is None or trial.state in states]
+def sbx_child(parents: Array, *, eta: float, rng: np.random.RandomState) -> Array:
+    """A child of two rows of the unit cube by simulated binary crossover (Deb and Agrawal 1995)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the class is marked experimental
+        crossover = SBXCrossover(eta=eta)
+    bounds = np.tile([0.0, 1.0], (parents.shape[1], 1))
+    return crossover.crossover(parents, rng, cast(Study, None), bounds)  # the study is read for a default eta only

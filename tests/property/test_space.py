@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpo.samplers.codes import decoded, encoded
 from hpo.samplers.grid import shuffled
-from hpo.samplers.optuna_history import decoded, encoded
 from hpo.space.space import Space, grid_point, grid_size, problems, sample
 from hpo.space.values import complaint, draw, grid_value
 from hpo.spec.space import CategoricalParam, IntParam, Param
