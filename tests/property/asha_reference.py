@@ -2,36 +2,55 @@
 
 from dataclasses import dataclass, field
 
+from hpo.domain.merit import WORST
+from hpo.schedulers.base import Action, RungEntry, StudyView
+from tests.property.drive import Promotion, Rungs
+
 
 @dataclass
 class ReferenceAsha:
-    """Rungs as plain lists, sorted anew for every question."""
+    """``stopping`` decides on arrival only. Whoever is on the way to the full resource, or there, is in ``whole``."""
 
     levels: tuple[int, ...]
     eta: int
-    rungs: dict[int, list[tuple[float, int, int]]] = field(default_factory=dict)
-    gone: set[tuple[int, int]] = field(default_factory=set)  # (rung, trial): promoted or ended there
+    brackets: int = 1
+    n_full: int | None = None
+    stopping: bool = False
+    whole: set[int] = field(default_factory=set)
 
-    def top(self, rung: int) -> list[int]:
-        entries = sorted(self.rungs.get(rung, []))
-        return [trial for _, _, trial in entries[: len(entries) // self.eta]]
+    def top(self, bracket: int, rung: int, rungs: Rungs) -> list[int]:
+        ranked = rungs.at((bracket, rung))
+        return ranked[: max(1 if self.stopping else 0, len(ranked) // self.eta)]
 
-    def report(self, trial: int, rung: int, loss: float, seq: int) -> str:
-        self.rungs.setdefault(rung, []).append((loss, seq, trial))
-        if rung == len(self.levels) - 1:
-            return "complete"
-        if trial in self.top(rung):
-            self.gone.add((rung, trial))
-            return "continue"
-        return "pause"
+    def has_room(self, bracket: int, rung: int) -> bool:
+        """Whether the next rung may be entered."""
+        if self.n_full is None or self.stopping or bracket + rung + 1 < len(self.levels) - 1:
+            return True
+        return len(self.whole) < self.n_full
 
-    def promotable(self) -> tuple[int, int] | None:
-        """The trial that ``get_job`` would promote, and the rung that it leaves."""
-        for rung in reversed(range(len(self.levels) - 1)):
-            for trial in self.top(rung):
-                if (rung, trial) not in self.gone:
-                    return trial, rung
+    def sent(self, trial: int, bracket: int, rung: int) -> None:
+        if bracket + rung + 1 == len(self.levels) - 1:
+            self.whole.add(trial)
+
+    def arrive(self, entry: RungEntry, rungs: Rungs) -> Action:
+        if entry.loss >= WORST:
+            self.whole.discard(entry.trial)
+            return Action.STOP
+        if entry.bracket + entry.rung == len(self.levels) - 1:
+            return Action.COMPLETE
+        if entry.trial in self.top(entry.bracket, entry.rung, rungs) and self.has_room(entry.bracket, entry.rung):
+            self.sent(entry.trial, entry.bracket, entry.rung)
+            return Action.CONTINUE
+        return Action.STOP if self.stopping else Action.PAUSE
+
+    def promotion(self, rungs: Rungs, view: StudyView) -> Promotion | None:
+        if self.n_full is not None and (view.complete >= self.n_full or len(self.whole) >= self.n_full):
+            return None
+        for target in reversed(self.levels):
+            for bracket in range(self.brackets):
+                rung = self.levels.index(target) - bracket - 1
+                for trial in self.top(bracket, rung, rungs) if rung >= 0 else []:
+                    if ((bracket, rung), trial) in rungs.waiting:
+                        self.sent(trial, bracket, rung)
+                        return Promotion(trial, (bracket, rung))
         return None
-
-    def leave(self, trial: int, rung: int) -> None:
-        self.gone.add((rung, trial))

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -13,14 +14,15 @@ from hpo.schedulers.base import (
     NewTrial,
     Promote,
     RungEntry,
-    RungLog,
     Scheduler,
     StudyView,
     Wait,
+    Work,
 )
 from hpo.schedulers.rung_log import MemoryRungLog
 
 Place = tuple[int, int]  # bracket and rung
+Answer = Decision | Work
 
 
 @dataclass
@@ -73,13 +75,27 @@ class Drive:
     complete: int = 0
     seq: int = 0
     training: list[tuple[int, Place]] = field(default_factory=list)  # trial and where it is due
-    decisions: list[tuple[RungEntry, Decision]] = field(default_factory=list)
-    works: list[tuple[StudyView, object]] = field(default_factory=list)
+    written: list[tuple[RungEntry, bool]] = field(default_factory=list)  # entry, waiting
+    left: list[tuple[Place, int]] = field(default_factory=list)
+    # How much of both had been written, the question and the answer.
+    asked: list[tuple[int, int, RungEntry | StudyView, Answer]] = field(default_factory=list)
     promoted: Counter[Place] = field(default_factory=Counter)  # by the place left, in place or later
     finished: str = ""
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
+
+    @property
+    def decisions(self) -> list[tuple[RungEntry, Decision]]:
+        return [
+            (asked, answer)
+            for *_, asked, answer in self.asked
+            if isinstance(asked, RungEntry) and isinstance(answer, Decision)
+        ]
+
+    @property
+    def promotions(self) -> list[Promote]:
+        return [answer for *_, answer in self.asked if isinstance(answer, Promote)]
 
     @property
     def view(self) -> StudyView:
@@ -102,7 +118,7 @@ class Drive:
         """Ask for work; False if there is none now."""
         view = self.view
         work = self.scheduler.next_work(self.log, view)
-        self.works.append((view, work))
+        self._answered(view, work)
         if self.reference is not None:
             expected = self.reference.promotion(self.rungs, view)
             assert (_told(work) if isinstance(work, Promote) else None) == expected, (
@@ -132,9 +148,8 @@ class Drive:
         self.seq += 1
         entry = RungEntry(trial, bracket, rung, float(self.draw.randrange(self.losses)), self.seq)
         decision = self.scheduler.on_report(entry, self.log)
-        self.log.add(entry, waiting=decision.action is Action.PAUSE)
-        self.decisions.append((entry, decision))
-        self._arrived(entry, decision)
+        self._answered(entry, decision)
+        self._write(entry, decision)
         if decision.action is Action.PAUSE:
             self.rungs.waiting.add(((bracket, rung), trial))
         elif decision.action is Action.CONTINUE:
@@ -144,7 +159,10 @@ class Drive:
         elif decision.action is Action.COMPLETE:
             self.complete += 1
 
-    def _arrived(self, entry: RungEntry, decision: Decision) -> None:
+    def _write(self, entry: RungEntry, decision: Decision) -> None:
+        waiting = decision.action is Action.PAUSE
+        self.log.add(entry, waiting=waiting)
+        self.written.append((entry, waiting))
         place = (entry.bracket, entry.rung)
         self.rungs.arrivals.setdefault(place, []).append((entry.loss, entry.seq, entry.trial))
         if self.reference is not None:
@@ -154,23 +172,33 @@ class Drive:
     def _enter_ended(self, trial: int, due: Place) -> None:
         self.seq += 1
         entry = RungEntry(trial, *due, WORST, self.seq)
-        self.log.add(entry, waiting=False)
-        self.decisions.append((entry, Decision(Action.STOP)))
-        self._arrived(entry, Decision(Action.STOP))
+        self._write(entry, Decision(Action.STOP))
 
     def _leave(self, place: Place, trial: int) -> None:
         self.rungs.waiting.remove((place, trial))
         self.log.leave(*place, trial)
+        self.left.append((place, trial))
+
+    def _answered(self, question: RungEntry | StudyView, answer: Answer) -> None:
+        self.asked.append((len(self.written), len(self.left), question, answer))
 
 
 def _told(work: Promote) -> Promotion:
     return Promotion(work.trial, (work.bracket, work.rung), work.exploit.source if work.exploit else None)
 
 
-def decided_from_prefixes(scheduler: Scheduler, drive: Drive) -> list[Decision]:
-    """Every decision again, each by a log built from nothing but the entries before it, in reverse."""
-    decided = []
-    for at, (entry, _) in enumerate(drive.decisions):
-        before: RungLog = MemoryRungLog(one for one, _ in reversed(drive.decisions[:at]))
-        decided.append(scheduler.on_report(entry, before))
-    return decided
+def answered_again(drive: Drive) -> list[Answer]:
+    """All answers once more, each by a log made of nothing but what was written before it, newest first."""
+    answers: list[Answer] = []
+    for n_written, n_left, question, _ in drive.asked:
+        log = MemoryRungLog()
+        for entry, waiting in reversed(drive.written[:n_written]):
+            log.add(entry, waiting=waiting)
+        for place, trial in drive.left[:n_left]:
+            log.leave(*place, trial)
+        scheduler = copy(drive.scheduler)
+        if isinstance(question, RungEntry):
+            answers.append(scheduler.on_report(question, log))
+        else:
+            answers.append(scheduler.next_work(log, question))
+    return answers

@@ -1,6 +1,7 @@
 """Synchronous brackets as sets of trials: who is sent to a rung, and have they all come?"""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import floor
 
 from hpo.domain.merit import WORST
@@ -27,7 +28,7 @@ class ReferenceHalving:
         return found
 
     def share(self, n: int, rung: int) -> int:
-        return max(1, floor(n / self.eta**rung + 1e-9))
+        return max(1, floor(Fraction(n, self.eta**rung)))
 
     def sent(self, place: Place, n: int, rungs: Rungs) -> set[int] | None:
         """Trials that go to a rung above the first; None while that is open."""

@@ -8,7 +8,7 @@ import pytest
 from hpo.schedulers.base import Action
 from hpo.schedulers.hyperband import Hyperband, bracket_sizes
 from hpo.spec.schedulers import HyperbandSpec
-from tests.property.drive import Drive, decided_from_prefixes
+from tests.property.drive import Drive, answered_again
 from tests.property.halving_reference import ReferenceHalving
 
 R81 = Hyperband((1, 3, 9, 27, 81), 3)
@@ -89,9 +89,9 @@ def test_every_answer_equals_the_references(first: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_decision_depends_on_the_entries_before_it_alone(seed: int) -> None:
+def test_an_answer_depends_on_what_was_written_before_it_alone(seed: int) -> None:
     drive = drive_of(seed).run()
-    assert decided_from_prefixes(drive.scheduler, drive) == [decision for _, decision in drive.decisions]
+    assert answered_again(drive) == [answer for *_, answer in drive.asked]
 
 
 def test_a_bracket_at_the_full_resource_completes_whoever_comes() -> None:

@@ -8,7 +8,7 @@ from hpo.domain.merit import WORST
 from hpo.schedulers.base import Action, Exploit, Finished, NewTrial, Promote, RungEntry, StudyView, Wait
 from hpo.schedulers.pbt import Pbt
 from hpo.schedulers.rung_log import MemoryRungLog
-from tests.property.drive import Drive, decided_from_prefixes
+from tests.property.drive import Drive, answered_again
 from tests.property.pbt_reference import ReferencePbt
 
 
@@ -35,9 +35,9 @@ def test_every_answer_equals_the_references(first: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_decision_depends_on_the_entries_before_it_alone(seed: int) -> None:
+def test_an_answer_depends_on_what_was_written_before_it_alone(seed: int) -> None:
     drive = drive_of(seed).run()
-    assert decided_from_prefixes(drive.scheduler, drive) == [decision for _, decision in drive.decisions]
+    assert answered_again(drive) == [answer for *_, answer in drive.asked]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -46,7 +46,7 @@ def test_of_whom_none_ends_all_are_trained_whole_and_a_quantile_of_each_generati
     assert (drive.created, drive.complete) == (12, 12)
     for rung in (0, 1):
         ranked = drive.rungs.at((0, rung))
-        works = [work for _, work in drive.works if isinstance(work, Promote) and work.rung == rung]
+        works = [work for work in drive.promotions if work.rung == rung]
         assert [work.trial for work in works] == [*reversed(ranked[9:]), *ranked[:9]]
         assert all(work.exploit is not None and work.exploit.source in ranked[:3] for work in works[:3])
         assert all(work.exploit is None for work in works[3:])
@@ -89,4 +89,4 @@ def test_where_all_have_ended_the_study_ends() -> None:
 def test_the_quantile_is_counted_without_rounding_errors() -> None:
     # 0.29 * 100 is 28.999... in floats.
     drive = Drive(Pbt((1, 2), 100, 0.29), None, 0, workers=100, max_trials=100).run()
-    assert sum(isinstance(work, Promote) and work.exploit is not None for _, work in drive.works) == 29
+    assert sum(work.exploit is not None for work in drive.promotions) == 29

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.schedulers.base import RungEntry
+from hpo.schedulers.base import RungEntry, Standing
 from hpo.schedulers.rung_log import MemoryRungLog
 
 places = st.tuples(st.integers(0, 1), st.integers(0, 2))
@@ -11,7 +11,7 @@ arrivals = st.lists(st.tuples(places, st.sampled_from([0.0, 1.0, 2.5]) | st.floa
 
 
 @given(arrivals=arrivals, left=st.sets(st.integers(0, 59)))
-def test_count_rank_and_best_waiting_equal_those_of_a_sorted_list(
+def test_all_answers_equal_those_of_a_sorted_list(
     arrivals: list[tuple[tuple[int, int], float, bool]], left: set[int]
 ) -> None:
     log = MemoryRungLog()
@@ -28,4 +28,5 @@ def test_count_rank_and_best_waiting_equal_those_of_a_sorted_list(
         assert log.count(bracket, rung) == len(there)
         assert [log.kth(bracket, rung, k + 1) for k in range(len(there))] == [entry.key for entry in there]
         assert log.kth(bracket, rung, len(there) + 1) is None
+        assert log.entries(bracket, rung) == [Standing(entry, waits[entry.seq]) for entry in there]
         assert log.best_waiting(bracket, rung) == next((entry for entry in there if waits[entry.seq]), None)
