@@ -7,7 +7,7 @@ from functools import cached_property
 from hpo.domain.history import Params, ParamValue
 from hpo.spec.conditions import only_active, prepared
 from hpo.spec.rules import LinearRule
-from hpo.spec.space import Param
+from hpo.spec.space import Param, value_key
 from hpo.spec.study import StudySpec
 
 
@@ -63,15 +63,6 @@ class Space:
             )
             for one in self.forbidden
         )
-
-
-def value_key(param: Param, value: ParamValue) -> Hashable:
-    """Equal for equal values of the parameter. Values that are none of its own are kept apart by type."""
-    if param.complaint(value) is not None:
-        return type(value).__name__, value
-    if param.grid_size is None:
-        return float(value)
-    return param.index(value)  # type: ignore[arg-type]  # no complaint: of the parameter's own type
 
 
 def without_inactive(space: Space, params: Params) -> dict[str, ParamValue]:

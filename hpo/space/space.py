@@ -6,11 +6,11 @@ import numpy as np
 
 from hpo.domain.errors import FieldError
 from hpo.domain.history import Params, ParamValue
-from hpo.space.definition import Space, broken_clause, broken_rule, value_key, without_inactive
+from hpo.space.definition import Space, broken_clause, broken_rule, without_inactive
 from hpo.space.grid import grid_point, grid_size, points
 from hpo.space.values import draw
 from hpo.spec.conditions import is_active
-from hpo.spec.space import FixedParam, FloatParam, Param
+from hpo.spec.space import FixedParam, FloatParam, Param, value_key
 
 __all__ = [
     "Space",

@@ -1,19 +1,23 @@
 """Does a study fit its trainer? What the spec models cannot see: metrics, names and values that the trainer knows."""
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
 from hpo.domain.errors import FieldError
-from hpo.domain.history import ParamValue
+from hpo.domain.history import Params, ParamValue
+from hpo.spec.conditions import only_active, prepared
+from hpo.spec.grid import GridTooLarge
 from hpo.spec.samplers import GridSamplerSpec
-from hpo.spec.space import CategoricalParam, FloatParam, Param
+from hpo.spec.space import CategoricalParam, FixedParam, FloatParam, Param, value_key
 from hpo.spec.study import EXTERNAL, StudySpec
 from models.catalog import TRAINERS, TrainerInfo, parse_config
 from models.job import InvalidConfig
 
 # Entries that decide what the others mean: probed in every combination, never left out of a probe.
 STRUCTURAL = ("dataset", "architecture")
+# A space with many conditions and rules has more ends than a request may wait for; the trainer refuses the rest itself.
+MAX_PROBES = 10_000
 
 
 def check(spec: StudySpec) -> list[FieldError]:
@@ -37,6 +41,11 @@ def _grid_errors(spec: StudySpec) -> Iterator[FieldError]:
             wanted = "list its values as a categorical parameter" if _is_log(param) else "give a step"
             message = f"a grid needs finitely many points and {param.name!r} is continuous: {wanted}"
             yield FieldError(f"/search_space/{index}/step", "grid_needs_step", message)
+    try:
+        _ = spec.grid_size
+    except GridTooLarge as too_large:
+        message = f"a grid with conditions or rules is listed point by point, and there are {too_large}: use fewer"
+        yield FieldError("/sampler/type", "grid_too_large", message)
 
 
 def _is_log(param: Param) -> bool:
@@ -68,21 +77,86 @@ def _config_errors(spec: StudySpec, trainer: TrainerInfo) -> list[FieldError]:
 
 
 def _probes(spec: StudySpec) -> Iterator[dict[str, ParamValue]]:
-    """Params from all ends of the space: every choice, both ends of every range, all lowest and all highest at once.
+    """Distinct configurations of the space from all its ends."""
+    allowed = _allowed_in(spec)
+    seen: set[str] = set()
+    for probe in islice(_candidates(spec, allowed), MAX_PROBES):
+        told = repr(probe)  # of a dict of plain values: 1 and True look different
+        if told not in seen and allowed(probe):
+            seen.add(told)
+            yield probe
 
-    One probe moves all parameters, so their number is that of the longest list and not the sum of all lists.
+
+def _candidates(spec: StudySpec, allowed: Callable[[Params], bool]) -> Iterator[dict[str, ParamValue]]:
+    """Every choice, both ends of every range, all lowest and all highest at once.
+
+    One probe moves all parameters, so their number is that of the longest list and not the sum of all lists. Inactive
+    parameters are left out; every condition has probes of its own, in which it holds. What breaks a rule of the space
+    is replaced by configurations in which one parameter has its value and the others are all lowest or all highest.
     """
-    searched = {param.name: _ends(param) for param in spec.search_space}
-    structural = [name for name in STRUCTURAL if name in searched]
-    rounds = max(len(ends) for ends in searched.values())
-    for chosen in product(*(searched[name] for name in structural)):
-        fixed = dict(zip(structural, chosen, strict=True))
-        for turn in range(1 if len(structural) == len(searched) else rounds):
-            yield {name: ends[min(turn, len(ends) - 1)] for name, ends in searched.items()} | fixed
+    ordered = prepared(spec.search_space)
+    ends = {param.name: _ends(param) for param in ordered}
+    structural = [name for name in STRUCTURAL if name in ends]
+    for forced in _scenes(ordered, structural):
+        lists = ends | forced
+        turns = max((len(lists[name]) for name in lists if name not in structural), default=1)
+        for chosen, turn in product(product(*(ends[name] for name in structural)), range(turns)):
+            pinned = {name: values[min(turn, len(values) - 1)] for name, values in forced.items()}
+            pinned |= dict(zip(structural, chosen, strict=True))
+            wanted = {name: values[min(turn, len(values) - 1)] for name, values in lists.items()} | pinned
+            probe = only_active(ordered, wanted)
+            yield probe
+            if not allowed(probe):
+                for end, name in product((0, -1), probe):
+                    others = {other: values[end] for other, values in lists.items()} | pinned
+                    yield only_active(ordered, others | {name: wanted[name]})
+
+
+def _scenes(ordered: Sequence[Param], structural: Collection[str]) -> Iterator[dict[str, list[ParamValue]]]:
+    """What must be held for a condition to be met, its parents' conditions included; first the scene without any.
+
+    Structural parameters are probed in all combinations anyway.
+    """
+    yield {}
+    by_name = {param.name: param for param in ordered}
+    told: list[dict[str, list[ParamValue]]] = []
+    for param in ordered:
+        forced: dict[str, list[ParamValue]] = {}
+        waiting = [param]
+        while waiting:
+            for name, values in (waiting.pop().when or {}).items():
+                own = by_name[name]
+                meant = list(dict.fromkeys(own.index(value) for value in values))  # type: ignore[arg-type]  # its own
+                points = [own.point(index) for index in meant]
+                forced[name] = [value for value in forced[name] if value in points] if name in forced else points
+                waiting.append(own)
+        held = {name: values for name, values in forced.items() if name not in structural}
+        if held and all(held.values()) and held not in told:
+            told.append(held)
+            yield held
+
+
+def _allowed_in(spec: StudySpec) -> Callable[[Params], bool]:
+    """Tells whether a configuration keeps the rules of the space."""
+    by_name = {param.name: param for param in spec.search_space}
+    rules = spec.rules
+    clauses = [
+        {name: {value_key(by_name[name], value) for value in values} for name, values in clause.items()}
+        for clause in spec.forbidden
+    ]
+
+    def allowed(probe: Params) -> bool:
+        keys = {name: value_key(by_name[name], value) for name, value in probe.items()} if clauses else {}
+        forbidden = any(all(name in keys and keys[name] in clause[name] for name in clause) for clause in clauses)
+        return not forbidden and all(rule.holds(probe) for rule in rules)
+
+    return allowed
 
 
 def _ends(param: Param) -> list[ParamValue]:
     """Values that stand for a parameter; numbers rise, so that the last probe has all of them at their largest."""
+    if isinstance(param, FixedParam):
+        return [param.value]
     if isinstance(param, CategoricalParam):
         if all(isinstance(choice, (int, float)) for choice in param.choices):
             return sorted(param.choices)

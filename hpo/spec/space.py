@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
@@ -227,6 +227,15 @@ def is_number(value: object) -> bool:
 
 Param = Annotated[FloatParam | IntParam | CategoricalParam | FixedParam, Field(discriminator="type")]
 SearchSpace = Annotated[tuple[Param, ...], Field(min_length=1, max_length=MAX_PARAMS)]
+
+
+def value_key(param: Param, value: bool | int | float | str) -> Hashable:
+    """Equal for equal values of the parameter. Values that are none of its own are kept apart by type."""
+    if param.complaint(value) is not None:
+        return type(value).__name__, value
+    if param.grid_size is None:
+        return float(value)
+    return param.index(value)  # type: ignore[arg-type]  # no complaint: of the parameter's own type
 
 
 def _check_default(default: object, complaint: str | None) -> None:
