@@ -2,24 +2,33 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
 from api.schemas.studies import BestTrial, Condition, Counts, RungRead, StudyRead, Usage
-from api.schemas.trials import ArtifactRead, AttemptRead, DecisionRead, EventRead, MetricRead, TrialRead
+from api.schemas.trials import (
+    ArtifactRead,
+    AttemptRead,
+    DecisionRead,
+    EventRead,
+    MetricRead,
+    ScheduleSegment,
+    TrialRead,
+)
 from api.schemas.workers import WorkerRead
 from hpo.checkpoints.base import file_name
+from hpo.domain.merit import INFEASIBLE
 from hpo.domain.study import StudyState
 from hpo.lifecycle.definitions import Definition
-from hpo.spec.search import Objective
 from hpo.spec.study import StudySpec
-from hpo.storage import studies
+from hpo.storage import studies, trials
 from hpo.storage.rungs import SqlRungLog
 
 
 def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
     spec = StudySpec.model_validate(row.spec)
-    top = studies.best(tx, row.id)
+    top = studies.best(tx, row.id) if len(spec.objectives) == 1 else ()
     return StudyRead.model_construct(
         **{name: getattr(spec, name) for name in StudySpec.model_fields},
         id=row.id,
@@ -27,7 +36,7 @@ def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
         state_reason=row.state_reason,
         revision=row.revision,
         counts=Counts.model_validate({name: getattr(row, name) for name in Counts.model_fields}),
-        best=best_trial(top[0], spec.objective, {}) if top else None,
+        best=best_trial(top[0], spec, {}) if top else None,
         usage=Usage(epochs=row.spent, gpu_hours=row.device_seconds / 3600),
         conditions=conditions(tx, row, live_s=live_s),
         created_at=row.created_at,
@@ -36,15 +45,23 @@ def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
     )
 
 
-def best_trial(row: Row[Any], objective: Objective, metrics: dict[str, Any]) -> BestTrial:
+def best_trial(row: Row[Any], spec: StudySpec, metrics: dict[str, Any]) -> BestTrial:
     return BestTrial(
         number=row.number,
-        value=objective.value(row.loss),
+        value=spec.objective.value(row.loss),
+        values=values_of(row, spec),
         params=row.params,
         state=row.state,
         step=row.last_step,
         metrics=finite(metrics),
     )
+
+
+def values_of(row: Row[Any], spec: StudySpec) -> list[float] | None:
+    """The values of all objectives at the newest stop; None where there is one objective, or no stop yet."""
+    if row.vector is None:
+        return None
+    return [objective.value(loss) for objective, loss in zip(spec.objectives, row.vector, strict=True)]
 
 
 def conditions(tx: Connection, row: Row[Any], *, live_s: float) -> list[Condition]:
@@ -66,6 +83,8 @@ def trial_read(row: Row[Any], definition: Definition) -> TrialRead:
         state=row.state,
         params=row.params,
         value=None if row.loss is None else objective.value(row.loss),
+        values=values_of(row, definition.spec),
+        feasible=row.violation == 0 if definition.spec.constraints and row.rung is not None else None,
         non_finite=row.non_finite,
         bracket=row.bracket,
         rung=row.rung,
@@ -95,7 +114,7 @@ def rung_reads(tx: Connection, row: Row[Any], definition: Definition) -> list[Ru
                 promoted=r.promoted,
                 waiting=r.waiting,
                 running=r.running,
-                cutoff=None if cutoff is None else definition.spec.objective.value(cutoff),
+                cutoff=None if cutoff is None or cutoff >= INFEASIBLE else definition.spec.objective.value(cutoff),
             )
         )
     return reads
@@ -123,13 +142,37 @@ def decision_reads(rows: Sequence[Row[Any]], definition: Definition) -> list[Dec
             seq=row.seq,
             bracket=row.bracket,
             rung=row.rung,
-            resource=definition.engine.levels[row.rung],
-            value=definition.spec.objective.value(row.loss),
+            resource=row.resource,
+            value=None if row.value is None else definition.spec.objective.value(row.value),
             decision=row.decision,
             at=row.at,
         )
         for row in rows
     ]
+
+
+def schedule(tx: Connection, study: UUID, number: int) -> list[ScheduleSegment]:
+    """The line of a trial's weights, followed back through the trials that it copied."""
+    row = trials.get(tx, study, number)
+    created: dict[int, dict[str, Any]] = {}
+    changes: dict[int, list[tuple[int, int, dict[str, Any]]]] = {}
+    for change in trials.param_changes(tx, study):
+        if "source" in change.data:
+            step = change.data["step"]
+            changes.setdefault(change.number, []).append((step, change.data["source"], change.data["params"]))
+        else:
+            created[change.number] = change.data["params"]
+    segments: list[ScheduleSegment] = []
+    at, until = number, row.last_step
+    while True:
+        # The newest change at or before ``until`` says with what the steps up to there were trained.
+        before = [change for change in changes.get(at, []) if change[0] < until]
+        if not before:
+            segments.append(ScheduleSegment(trial=at, after_step=0, to_step=until, params=created[at]))
+            return segments[::-1]
+        step, source, params = before[-1]
+        segments.append(ScheduleSegment(trial=at, after_step=step, to_step=until, params=params))
+        at, until = source, step
 
 
 def attempt_read(row: Row[Any]) -> AttemptRead:

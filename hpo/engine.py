@@ -1,113 +1,84 @@
-"""One study's search: sampler and scheduler composed, and what they would do nominally. Pure: no storage, no clock."""
+"""One study's search: sampler and scheduler composed. Pure: no storage, no clock."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
-from hpo.domain.history import History, Params, RngKey
+from hpo.domain.history import History, Params, RngKey, TrialRecord
+from hpo.proposals import Proposals
 from hpo.samplers.base import Sampler
-from hpo.samplers.grid import GridSearch
-from hpo.samplers.random_search import RandomSearch
-from hpo.schedulers.asha import PromotingAsha, StoppingAsha
-from hpo.schedulers.base import Decision, RungEntry, RungLog, Scheduler, StudyView, Work
-from hpo.schedulers.fifo import Fifo
-from hpo.spec.search import FifoSpec, GridSamplerSpec, RandomSamplerSpec, SamplerSpec, SchedulerSpec
+from hpo.schedulers.base import Past, RungLog, StudyView, Work
+from hpo.schedulers.build import build_scheduler
+from hpo.schedulers.composed import Arrival, Composed, Verdict
+from hpo.schedulers.explore import explore
+from hpo.schedulers.rules.build import build_rules
+from hpo.space.space import Space, fill_defaults
+from hpo.spec.space import FixedParam
 from hpo.spec.study import StudySpec
+from hpo.warm_start import Earlier
 
 
 class Engine:
     """Decides and proposes for one study. Keep it as long as the study runs: its sampler remembers conversions."""
 
-    def __init__(self, spec: StudySpec) -> None:
-        """Raises ValueError if the sampler's seed is not filled in: without it no answer could be given again."""
+    def __init__(self, spec: StudySpec, earlier: Sequence[TrialRecord] = ()) -> None:
+        """``earlier``: trials of other studies to begin with, their losses as quantiles (``hpo.warm_start``).
+
+        Raises ValueError if the sampler's seed is not filled in: without it no answer could be given again.
+        """
         if spec.sampler.seed is None:
             raise ValueError("the sampler's seed must be chosen before a study starts")
         self.spec = spec
-        self.scheduler = build_scheduler(spec.scheduler)
-        self._seed = spec.sampler.seed
+        self.seed = spec.sampler.seed
+        self.space = Space.of(spec)
+        self._earlier = Earlier(earlier)
+        self.scheduler = Composed(build_scheduler(spec), build_rules(spec), objectives=len(spec.objectives))
 
     @property
-    def levels(self) -> tuple[int, ...]:
-        return self.scheduler.levels
+    def full(self) -> int:
+        """Resource of a whole trial."""
+        return self.spec.scheduler.max_resource
 
-    @property
-    def first_target(self) -> int:
-        return self.levels[0]
+    def bracket_of(self, number: int) -> int:
+        return self.scheduler.main.bracket_of(number)
 
-    def decide(self, entry: RungEntry, log: RungLog) -> Decision:
-        return self.scheduler.on_report(entry, log)
+    def stops(self, bracket: int) -> tuple[int, ...]:
+        """All resources at which a trial of the bracket is answered, rising; the last is ``full``."""
+        return self.scheduler.stops(bracket)
+
+    def first_target(self, bracket: int) -> int:
+        return self.stops(bracket)[0]
+
+    def decide(self, arrival: Arrival, past: Callable[[], Past], log: RungLog) -> Verdict:
+        return self.scheduler.decide(arrival, past, log)
 
     def next_work(self, log: RungLog, view: StudyView) -> Work:
         return self.scheduler.next_work(log, view)
 
-    def ask(self, history: History, number: int) -> Params:
-        """Params of trial ``number``, given the trials before it as they stood when it was asked for."""
-        return self._sampler.ask(self.spec.search_space, history, RngKey(self._seed, number))
+    def ask(self, history: History, number: int) -> Params | None:
+        """Params of trial ``number``, given the trials before it as they stood when it was asked for.
+
+        None if the space holds no configuration that may still be trained.
+        """
+        return self._proposals.ask(self._earlier.before(self._filled(history)), RngKey(self.seed, number))
+
+    def explored(self, source: Params, trial: int, rung: int) -> Params:
+        """Params of a population's member that goes on from ``source`` after ``rung``."""
+        return explore(self.spec, self.space, source, trial=trial, rung=rung)
+
+    def _filled(self, history: History) -> History:
+        """The history with the defaults of parameters that the space got later."""
+        if all(isinstance(param, FixedParam) or param.default is None for param in self.space):
+            return history
+        return [replace(record, params=fill_defaults(self.space, record.params)) for record in history]
+
+    @cached_property
+    def _proposals(self) -> Proposals:
+        return Proposals(self._sampler, self.space, repeats=self.spec.repeats)
 
     @cached_property
     def _sampler(self) -> Sampler:
         # Built at the first ask: whoever only decides (the API) is spared the half second of importing Optuna.
-        return build_sampler(self.spec.sampler)
+        from hpo.samplers.build import build_sampler
 
-
-def build_scheduler(spec: SchedulerSpec) -> Scheduler:
-    if isinstance(spec, FifoSpec):
-        return Fifo(spec.max_resource)
-    kind = PromotingAsha if spec.mode == "promote" else StoppingAsha
-    return kind(spec.levels, spec.reduction_factor, spec.n_full)
-
-
-def build_sampler(spec: SamplerSpec) -> Sampler:
-    if isinstance(spec, RandomSamplerSpec):
-        return RandomSearch()
-    if isinstance(spec, GridSamplerSpec):
-        return GridSearch()
-    from hpo.samplers.optuna_adapter import Tpe
-
-    return Tpe(
-        n_startup_trials=spec.n_startup_trials, n_ei_candidates=spec.n_ei_candidates, multivariate=spec.multivariate
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RungShare:
-    """How many trials arrive at a rung, and the epochs that they train to get there from the rung below."""
-
-    rung: int
-    resource: int
-    trials: int
-    epochs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """``epochs_without_pruning`` is what training the same trials to the end would cost."""
-
-    rungs: tuple[RungShare, ...]
-    trials: int
-    epochs: int
-    epochs_without_pruning: int
-
-
-def plan(spec: StudySpec) -> Plan:
-    """The rung table if every rung keeps exactly its share.
-
-    Li et al. 2020 call these the nominal numbers; asynchronous promotions move the real ones a little.
-    """
-    levels = spec.scheduler.levels
-    arrivals = _arrivals(spec, len(levels))
-    steps = [upper - lower for lower, upper in zip((0, *levels), levels, strict=False)]
-    rungs = tuple(RungShare(rung, levels[rung], trials, trials * steps[rung]) for rung, trials in enumerate(arrivals))
-    return Plan(rungs, arrivals[0], sum(rung.epochs for rung in rungs), arrivals[0] * levels[-1])
-
-
-def _arrivals(spec: StudySpec, n_levels: int) -> list[int]:
-    if isinstance(spec.scheduler, FifoSpec):
-        return [spec.max_trials]
-    eta = spec.scheduler.reduction_factor
-    # A study that ends with n_full whole trials needs no more than those that narrow down to them.
-    wanted = spec.max_trials if spec.scheduler.n_full is None else spec.scheduler.n_full * eta ** (n_levels - 1)
-    arrivals = [min(spec.max_trials, wanted)]
-    least = 1 if spec.scheduler.mode == "stop" else 0  # the first to arrive at a rung is never stopped
-    for _ in range(n_levels - 1):
-        arrivals.append(max(least, arrivals[-1] // eta))
-    return arrivals
+        return build_sampler(self.spec)

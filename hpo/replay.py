@@ -1,63 +1,22 @@
-"""Decide a finished or running study again from its events, and find where the record differs.
+"""Decide and propose a study again from its event log, and find where the record differs.
 
-A scheduler is a pure function of the rung log, so every recorded decision can be derived by whoever has the events.
+A scheduler is a pure function of the rung log and a sampler of the history, so every recorded decision and suggestion
+can be derived by whoever has the events.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from hpo.domain.events import Event, EventType
+from hpo.domain.fold import HistoryFold
+from hpo.domain.history import Params, TrialRecord
+from hpo.domain.trial import TrialState
 from hpo.engine import Engine
-from hpo.schedulers.base import Action, Decision, Promote, RungEntry, StudyView
+from hpo.schedulers.base import Action, Decision, Promote, StudyView
+from hpo.schedulers.composed import Arrival, Entered
 from hpo.schedulers.rung_log import MemoryRungLog
 from hpo.spec.study import StudySpec
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """A trial was created and queued for the first rung of its bracket."""
-
-    seq: int
-    trial: int
-    bracket: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A trial arrived at a rung and was answered.
-
-    ``forced`` marks an answer that was not the scheduler's, because the study was stopping: it is recorded and not
-    compared.
-    """
-
-    seq: int
-    trial: int
-    bracket: int
-    rung: int
-    loss: float
-    decision: Decision
-    forced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Promoted:
-    """A paused trial was queued again; ``rung`` is the one it leaves."""
-
-    seq: int
-    trial: int
-    bracket: int
-    rung: int
-    target: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A trial ended other than by the answer to a report: failed, diverged, cancelled, or pruned with its study."""
-
-    seq: int
-    trial: int
-
-
-Event = Created | Reported | Promoted | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,95 +24,235 @@ class Difference:
     """The first event that could not have happened so; ``expected`` and ``recorded`` are sentences."""
 
     seq: int
-    trial: int
+    trial: int | None
     expected: str
     recorded: str
 
 
-def replay(spec: StudySpec, events: Iterable[Event]) -> Difference | None:
-    """The first difference between the record and what the scheduler decides on it; None if there is none.
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What was derived again up to the end or to the first ``difference``."""
 
-    Events come in the order of ``seq``. That a promotable trial was promoted late, or a trial created ahead of need, is
-    no difference: the service may find a row locked, and it samples in advance.
+    decisions: int
+    promotions: int
+    suggestions: int
+    difference: Difference | None
+
+
+SPACE_FIELDS = frozenset({"search_space", "forbidden", "space_constraints"})
+
+
+class _Differs(Exception):
+    def __init__(self, expected: object, recorded: object) -> None:
+        super().__init__(expected, recorded)
+        self.expected, self.recorded = str(expected), str(recorded)
+
+
+def replay(
+    spec: StudySpec, events: Iterable[Event], *, suggestions: bool = True, earlier: Sequence[TrialRecord] = ()
+) -> Replay:
+    """Derive every decision and promotion again, and every suggestion unless told not to.
+
+    ``spec`` is the study's definition as it is now; what was changed on the way stands in the log. ``earlier`` are the
+    trials of other studies that a warm start began with. That a promotable trial was promoted late, or a trial created
+    ahead of need, is no difference: the service may find a row locked, and it samples in advance.
     """
-    verifier = _Verifier(Engine(spec))
-    for event in events:
-        difference = verifier.check(event)
-        if difference is not None:
-            return difference
-    return None
+    log = list(events)
+    verifier = _Verifier(_original(spec, log), log if suggestions else (), earlier)
+    for event in log:
+        try:
+            verifier.check(event)
+        except _Differs as found:
+            return verifier.result(Difference(event.seq, event.trial, found.expected, found.recorded))
+    return verifier.result(None)
+
+
+def _original(spec: StudySpec, log: Sequence[Event]) -> StudySpec:
+    """The spec that the study began with."""
+    for event in reversed(log):
+        if event.type is EventType.STUDY_UPDATED and "before" in event.data:
+            spec = _changed(spec, event.data["before"])
+    return spec
+
+
+def _changed(spec: StudySpec, changes: dict[str, Any]) -> StudySpec:
+    data = spec.model_dump(mode="json")
+    budget = data["budget"] | changes.get("budget", {})
+    return StudySpec.model_validate(data | changes | {"budget": budget})
 
 
 class _Verifier:
-    """The rung log so far, and for every trial the rung it is on its way to (None once it waits or has ended)."""
+    """The study as the log leaves it: its rungs, where every trial stands, and what the sampler had seen."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._log = MemoryRungLog()
-        self._next_rung: dict[int, int | None] = {}
-        self._waits_at: dict[int, tuple[int, int]] = {}
-        self._view = StudyView(created=0, max_trials=0, queued=0, running=0, complete=0)
+    def __init__(self, spec: StudySpec, log: Sequence[Event], earlier: Sequence[TrialRecord]) -> None:
+        self._earlier = earlier
+        self._engine = Engine(spec, earlier)
+        self._rungs = MemoryRungLog()
+        self._states: dict[int, TrialState] = {}
+        self._due: dict[int, int] = {}  # rung that a trial reaches next
+        self._target: dict[int, int] = {}
+        self._past: dict[int, list[tuple[int, float]]] = {}
+        self._params: dict[int, Params] = {}
+        self._max_trials = spec.max_trials
         self._last_seq: int | None = None
+        self._seen = _Seen(log) if log else None
+        self._counts = {"decisions": 0, "promotions": 0, "suggestions": 0}
 
-    def check(self, event: Event) -> Difference | None:
+    def result(self, difference: Difference | None) -> Replay:
+        return Replay(**self._counts, difference=difference)
+
+    def check(self, event: Event) -> None:
         if self._last_seq is not None and event.seq <= self._last_seq:
-            return _differs(event, f"a seq above {self._last_seq}", f"seq {event.seq}")
+            raise _Differs(f"a seq above {self._last_seq}", f"seq {event.seq}")
         self._last_seq = event.seq
-        match event:
-            case Created():
-                return self._created(event)
-            case Reported():
-                return self._reported(event)
-            case Promoted():
-                return self._promoted(event)
-            case Ended():
-                return self._ended(event)
+        if event.trial is None:
+            self._study_updated(event.data)
+            return
+        if (event.trial in self._states) == (event.type is EventType.TRIAL_CREATED):
+            again = "for the second time" if event.trial in self._states else "before it was created"
+            raise _Differs("each trial created once, before all else", f"trial {event.trial} {again}")
+        if event.type is EventType.TRIAL_CREATED:
+            self._created(event.trial, event.data)
+        elif "decision" in event.data:
+            self._decided(event, event.trial)
+        elif event.type is EventType.TRIAL_PROMOTED:
+            self._promoted(event.trial, event.data)
+        elif event.type is EventType.TRIAL_FINISHED:
+            self._ended(event, event.trial)
+        elif event.type is EventType.TRIAL_STARTED:
+            self._states[event.trial] = TrialState.RUNNING
+        elif event.type is EventType.TRIAL_REQUEUED:
+            self._states[event.trial] = TrialState.QUEUED
 
-    def _created(self, event: Created) -> Difference | None:
-        if event.trial in self._next_rung:
-            return _differs(event, "a new trial", f"trial {event.trial} for the second time")
-        self._next_rung[event.trial] = 0
-        return None
+    def _study_updated(self, data: dict[str, Any]) -> None:
+        if "changed" in data:
+            spec = _changed(self._engine.spec, data["changed"])
+            if data["changed"].keys() & SPACE_FIELDS:
+                self._engine = Engine(spec, self._earlier)
+            self._max_trials = spec.max_trials
+        self._max_trials = data.get("max_trials", self._max_trials)
 
-    def _reported(self, event: Reported) -> Difference | None:
-        due = self._next_rung.get(event.trial)
-        if due != event.rung:
-            wanted = "no report, the trial is not training" if due is None else f"a report at rung {due}"
-            return _differs(event, wanted, f"a report at rung {event.rung}")
-        entry = RungEntry(event.trial, event.bracket, event.rung, event.loss, event.seq)
-        decision = event.decision if event.forced else self._engine.decide(entry, self._log)
-        if decision != event.decision:
-            return _differs(event, _told(decision), _told(event.decision))
-        paused = decision.action is Action.PAUSE
-        self._log.add(entry, waiting=paused)
-        self._next_rung[event.trial] = event.rung + 1 if decision.action is Action.CONTINUE else None
-        if paused:
-            self._waits_at[event.trial] = (event.bracket, event.rung)
-        if decision.action is Action.COMPLETE:
-            self._view = replace(self._view, complete=self._view.complete + 1)
-        return None
+    def _created(self, trial: int, data: dict[str, Any]) -> None:
+        self._states[trial] = TrialState.QUEUED
+        self._due[trial] = 0
+        self._past[trial] = []
+        self._params[trial] = data["params"]
+        self._target[trial] = self._engine.first_target(self._engine.bracket_of(trial))
+        if self._seen is None:
+            return
+        if not data.get("enqueued"):
+            self._counts["suggestions"] += 1
+            asked = self._engine.ask(self._seen.history(data["cursor"], trial), trial)
+            if asked != data["params"]:
+                raise _Differs(asked, data["params"])
+        self._seen.created(trial, data["params"])
 
-    def _promoted(self, event: Promoted) -> Difference | None:
-        recorded = Promote(event.trial, event.bracket, event.rung, event.target)
-        work = self._engine.next_work(self._log, self._view)
-        if work != recorded:
-            return _differs(event, str(work), str(recorded))
-        self._log.leave(event.bracket, event.rung, event.trial)
-        del self._waits_at[event.trial]
-        self._next_rung[event.trial] = event.rung + 1
-        return None
+    def _decided(self, event: Event, trial: int) -> None:
+        data = event.data
+        bracket, step = self._engine.bracket_of(trial), data["step"]
+        if self._states[trial] is not TrialState.RUNNING or step != self._target[trial]:
+            state = self._states[trial]
+            raise _Differs(f"no decision but at {self._target[trial]}, while it runs", f"{step}, while it is {state}")
+        vector = tuple(data.get("vector", ()))
+        violation = data.get("violation", 0.0)
+        arrival = Arrival(trial, bracket, step, event.seq, data["loss"], vector, violation)
+        verdict = self._engine.decide(arrival, lambda: self._past[trial], self._rungs)
+        recorded = Decision(Action(data["decision"]), data.get("target"))
+        if verdict.decision != recorded:
+            raise _Differs(_told(verdict.decision), _told(recorded))
+        if (verdict.rung, bracket) != (data["rung"], data["bracket"]):
+            raise _Differs(f"rung {verdict.rung} of bracket {bracket}", f"{data['rung']} of {data['bracket']}")
+        self._counts["decisions"] += 1
+        self._enter(verdict.entered)
+        self._past[trial].append((step, data["loss"]))
+        if verdict.rung is not None:
+            self._due[trial] = verdict.rung + 1
+        if recorded.target is not None:
+            self._target[trial] = recorded.target
+        self._states[trial] = _STATE_AFTER[recorded.action]
+        if data.get("queued"):  # promoted in place, but the budget did not hold its next stop
+            self._states[trial] = TrialState.QUEUED
 
-    def _ended(self, event: Ended) -> Difference | None:
-        if event.trial not in self._next_rung:
-            return _differs(event, "an end of a trial that was created", f"the end of trial {event.trial}")
-        self._next_rung[event.trial] = None
-        if event.trial in self._waits_at:
-            self._log.leave(*self._waits_at.pop(event.trial), event.trial)
-        return None
+    def _promoted(self, trial: int, data: dict[str, Any]) -> None:
+        work = self._engine.next_work(self._rungs, self._view())
+        place = (data["bracket"], data["rung"])
+        told = {
+            "bracket": data["bracket"],
+            "rung": data["rung"],
+            "target": data["target"],
+            "source": data.get("source"),
+        }
+        if not isinstance(work, Promote):
+            raise _Differs(work, f"a promotion of {trial}: {told}")
+        source = None if work.exploit is None else work.exploit.source
+        wanted = {"bracket": work.bracket, "rung": work.rung, "target": work.target, "source": source}
+        if (work.trial, wanted) != (trial, told):
+            raise _Differs(f"a promotion of {work.trial}: {wanted}", f"of {trial}: {told}")
+        if source is not None:
+            explored = self._engine.explored(self._params[source], trial, work.rung)
+            if explored != data["params"]:
+                raise _Differs(explored, data["params"])
+            self._params[trial] = explored
+        self._counts["promotions"] += 1
+        self._rungs.leave(*place, trial)
+        self._states[trial] = TrialState.QUEUED
+        self._target[trial] = work.target
+
+    def _ended(self, event: Event, trial: int) -> None:
+        bracket, due = self._engine.bracket_of(trial), self._due[trial]
+        if self._states[trial] is TrialState.PAUSED:
+            self._rungs.leave(bracket, due - 1, trial)
+        self._states[trial] = TrialState(event.data["state"])
+        if "dropped_at" not in event.data:
+            return
+        entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq)
+        expected = [one.entry.rung for one in entered]
+        if expected != [event.data["dropped_at"]]:
+            raise _Differs(f"the worst of rung {expected}", f"of rung {event.data['dropped_at']}")
+        self._enter(entered)
+
+    def _enter(self, entered: Iterable[Entered]) -> None:
+        for one in entered:
+            self._rungs.add(one.entry, waiting=one.waiting)
+
+    def _view(self) -> StudyView:
+        states = list(self._states.values())
+        return StudyView(
+            created=len(states),
+            max_trials=self._max_trials,
+            queued=states.count(TrialState.QUEUED),
+            running=states.count(TrialState.RUNNING),
+            complete=states.count(TrialState.COMPLETE),
+        )
 
 
-def _differs(event: Event, expected: str, recorded: str) -> Difference:
-    return Difference(event.seq, event.trial, expected, recorded)
+class _Seen:
+    """The history as the sampler saw it for each trial: results up to the cursor, newer trials without any."""
+
+    def __init__(self, log: Sequence[Event]) -> None:
+        self._log: Iterator[Event] = iter(log)
+        self._next: Event | None = next(self._log, None)
+        self._fold = HistoryFold()
+        self._fresh: list[TrialRecord] = []
+
+    def created(self, trial: int, params: Params) -> None:
+        self._fresh.append(TrialRecord(trial, params, TrialState.QUEUED))
+
+    def history(self, cursor: int, trial: int) -> Sequence[TrialRecord]:
+        """Trials before ``trial``; cursors come in rising order."""
+        while self._next is not None and self._next.seq <= cursor:
+            self._fold.apply(self._next)
+            self._next = next(self._log, None)
+        known = self._fold.before(trial)
+        return [*known, *self._fresh[len(known) : trial]]
+
+
+_STATE_AFTER = {
+    Action.CONTINUE: TrialState.RUNNING,
+    Action.PAUSE: TrialState.PAUSED,
+    Action.STOP: TrialState.PRUNED,
+    Action.COMPLETE: TrialState.COMPLETE,
+}
 
 
 def _told(decision: Decision) -> str:

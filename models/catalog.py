@@ -193,10 +193,14 @@ class SyntheticConfig(TrainerConfig):
 
 @dataclass(frozen=True, slots=True)
 class TrainerInfo:
-    """A trainer's configuration (its base class where there are variants) and what it reports every epoch."""
+    """A trainer's configuration (its base class where there are variants) and what it reports every epoch.
+
+    ``mutable`` entries may change from one epoch to the next: a checkpoint that was trained with others still fits.
+    """
 
     config: type[TrainerConfig]
     metrics: tuple[str, ...]
+    mutable: frozenset[str]
     variants: tuple[type[TrainerConfig], ...] = ()
 
     def json_schema(self) -> dict[str, Any]:
@@ -211,9 +215,12 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "image-cnn": TrainerInfo(
         ImageCnnConfig,
         ("val_acc", "val_loss", "train_loss", "train_acc", "lr", "images_per_s"),
+        frozenset({"lr", "momentum", "weight_decay", "batch_size", "dropout"}),
         tuple(ARCHITECTURES.values()),
     ),
-    "synthetic": TrainerInfo(SyntheticConfig, ("loss", "acc")),
+    "synthetic": TrainerInfo(
+        SyntheticConfig, ("loss", "acc", "cost"), frozenset({"x", "y", "noise", "epoch_s", "checkpoint_bytes"})
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from models.catalog import parse_config
+from models.catalog import TRAINERS, parse_config
 from models.job import InvalidConfig, SavedFile
 
 FORMAT = 1
@@ -115,15 +115,17 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, manifest, tensors)
 
 
-def load_for(path: Path, identity: Identity) -> Checkpoint:
+def load_for(path: Path, identity: Identity, *, inherits: bool = False) -> Checkpoint:
     """Read the checkpoint of exactly this training at this step; the split is left to the caller.
 
+    With ``inherits`` it may be another trial's: seed and mutable entries are then free.
     Raises CorruptCheckpoint, also for a sound checkpoint of another training.
     """
     checkpoint = load(path)
     found, wanted = _comparable(path, checkpoint.manifest.identity), _comparable(path, identity)
+    free = {"seed"} | TRAINERS[identity.trainer].mutable if inherits else set()
     for field, value in wanted.items():
-        if found[field] != value:
+        if field not in free and found[field] != value:
             raise CorruptCheckpoint(path, f"is of {field} {found[field]}, the job resumes {field} {value}")
     return checkpoint
 

@@ -53,7 +53,8 @@ def train_image_cnn(
         network = build(config).to(device())
     optimizer = build_optimizer(config, network.parameters())
     if job.resume is not None:
-        checkpoint = load_for(job.resume, _identity(job, config, job.from_step, split.sha256))
+        identity = _identity(job, config, job.from_step, split.sha256)
+        checkpoint = load_for(job.resume, identity, inherits=job.inherits)
         check_unchanged(split.sha256, checkpoint.manifest.identity.split_sha256, config, job.data_root)
         _restore(checkpoint, network, optimizer)
     scaling = split.scaling.to(device())

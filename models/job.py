@@ -38,7 +38,8 @@ class TrainJob:
     """One claim of a trial. Steps are epochs and count from 1; ``from_step`` epochs are already trained.
 
     ``config`` is the trainer's configuration with the sampled params merged in. ``max_resource`` is the length that
-    schedules are laid out over. ``resume`` is the checkpoint file of ``from_step``, None when starting anew.
+    schedules are laid out over. ``resume`` is the checkpoint file of ``from_step``, None when starting anew. With
+    ``inherits`` it is another trial's, whose seed and mutable entries may differ (population based training).
     """
 
     trainer: str
@@ -49,6 +50,7 @@ class TrainJob:
     resume: Path | None
     data_root: Path
     threads: int = 1
+    inherits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

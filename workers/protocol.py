@@ -36,6 +36,7 @@ class Train(_Line):
     target_step: int
     max_resource: int
     resume: Path | None
+    inherits: bool  # resume is another trial's checkpoint
     data_root: Path
     threads: int
     rungs: tuple[int, ...]
@@ -50,6 +51,7 @@ class Train(_Line):
             from_step=self.from_step,
             max_resource=self.max_resource,
             resume=self.resume,
+            inherits=self.inherits,
             data_root=self.data_root,
             threads=self.threads,
         )

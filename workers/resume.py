@@ -12,21 +12,27 @@ def candidates(trial: Assignment, place: Place) -> Iterator[tuple[CheckpointRef,
     """The offered checkpoints below the target, newest first, each with its file, or None if its bytes do not match."""
     for ref in trial.checkpoints:
         if ref.step < trial.target_step:
-            path = place.store.path(trial.study_id, trial.number, ref.lease, ref.step)
+            path = place.store.path(trial.study_id, ref.trial, ref.lease, ref.step)
             yield ref, path if place.store.verify(path, ref.sha256) else None
 
 
-def order(trial: Assignment, place: Place, directory: Path, *, run: int, from_step: int, resume: Path | None) -> Train:
-    """What the child is told of ``trial``; it writes checkpoints to ``directory``."""
+def order(
+    trial: Assignment, place: Place, directory: Path, *, run: int, resumed: CheckpointRef | None, resume: Path | None
+) -> Train:
+    """What the child is told of ``trial``: to go on from ``resumed``, whose file is ``resume``, or from nothing.
+
+    It writes checkpoints to ``directory``.
+    """
     return Train(
         run=run,
         trainer=trial.trainer,
         config=trial.config,
         seed=trial.seed,
-        from_step=from_step,
+        from_step=0 if resumed is None else resumed.step,
         target_step=trial.target_step,
         max_resource=trial.max_resource,
         resume=resume,
+        inherits=resumed is not None and resumed.trial != trial.number,
         data_root=place.data_root,
         threads=place.threads,
         # The rungs that an earlier attempt has reported are decided, and what was decided then may be out of date.

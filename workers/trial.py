@@ -87,7 +87,8 @@ class TrialRun:
         self._run = self._child.runs
         try:
             directory = store.prepare(trial.study_id, trial.number, trial.lease.token)
-            self._child.send(order(trial, self._place, directory, run=self._run, from_step=self._step, resume=resume))
+            told = order(trial, self._place, directory, run=self._run, resumed=self._resumed, resume=resume)
+            self._child.send(told)
             store.settle(directory)  # while the child sets up; before any checkpoint in it is reported
         except OSError as error:
             self._fail("infra", f"cannot write to the checkpoint store {store.root}: {error}")

@@ -58,10 +58,10 @@ def assignment(claimed: Claimed, ttl_s: float) -> Assignment:
         last_step=claimed.last_step,
         target_step=claimed.target_step,
         max_resource=spec.scheduler.max_resource,
-        rungs=list(claimed.definition.engine.levels),
+        rungs=list(claimed.stops),
         checkpoint_every=spec.checkpoints.every,
         checkpoints=[
-            CheckpointRef(id=c.id, lease=c.lease, step=c.step, sha256=c.sha256, size_bytes=c.size_bytes)
+            CheckpointRef(id=c.id, trial=c.number, lease=c.lease, step=c.step, sha256=c.sha256, size_bytes=c.size_bytes)
             for c in claimed.checkpoints
         ],
         timeout_s=spec.trainer.timeout_s,
@@ -181,7 +181,14 @@ def release(study: Study, number: Number, body: ReleaseIn, parts: Parts, caller:
     parts.ring(
         parts.db.write(
             lambda tx: leases.release(
-                tx, caller.project, study_id, number, body.lease, checkpoints=saved, corrupt=body.corrupt
+                tx,
+                parts.definitions,
+                caller.project,
+                study_id,
+                number,
+                body.lease,
+                checkpoints=saved,
+                corrupt=body.corrupt,
             )
         )
     )
@@ -227,4 +234,4 @@ def _told(tx: Connection, parts: Parts, project: UUID, study: UUID, number: int,
         outcome = accept(tx, parts.definitions, project, study, number, Report(body.lease, (last,)))
         if outcome.value.decision != "continue":
             return outcome
-    return leases.complete(tx, project, study, number, body.lease)
+    return leases.complete(tx, parts.definitions, project, study, number, body.lease)

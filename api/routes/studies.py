@@ -13,6 +13,7 @@ from api.errors import responses
 from api.schemas.studies import (
     BestList,
     DryRun,
+    ParetoFront,
     RungList,
     RungPlan,
     StudyCreate,
@@ -23,11 +24,12 @@ from api.schemas.studies import (
 )
 from api.strict_json import StrictRoute
 from api.views import best_trial, rung_reads, study_read
-from hpo.domain.errors import FieldError, InvalidSpec, Malformed
+from hpo.analysis.pareto import front, hypervolume, reference_point
+from hpo.domain.errors import FieldError, InvalidSpec, Malformed, UsePareto
 from hpo.domain.study import StudyState
-from hpo.engine import plan
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
+from hpo.plan import plan, spread
 from hpo.spec.base import Text
 from hpo.spec.study import StudySpec
 from hpo.storage import studies as stored
@@ -55,12 +57,14 @@ def create_study(
     parts: Parts,
     caller: Writer,
     dry_run: bool = False,
+    epoch_s: Annotated[float | None, Query(gt=0, le=10**6, description="with dry_run: seconds an epoch takes")] = None,
+    workers: Annotated[int, Query(ge=1, le=1000, description="with dry_run: how many train at once")] = 1,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a study; control starts it as soon as the transaction has committed. A dry run stores nothing."""
     spec = lifecycle.normalise(body.to_spec())
     if dry_run:
-        return answer(_dry_run(spec))
+        return answer(_dry_run(spec, epoch_s, workers))
 
     def work(tx: Connection) -> tuple[Outcome[UUID], Stored]:
         outcome = lifecycle.create(tx, caller.project, spec, start=body.start)
@@ -72,14 +76,22 @@ def create_study(
     return once(parts, caller, request, idempotency_key, body, work)
 
 
-def _dry_run(spec: StudySpec) -> DryRun:
-    planned = plan(spec)
+def _dry_run(spec: StudySpec, epoch_s: float | None, workers: int) -> DryRun:
+    planned, around = plan(spec), spread(spec, workers=workers)
+    gpu_hours = None if epoch_s is None else planned.gpu_hours(epoch_s)
     return DryRun(
         spec=spec.model_dump(mode="json"),
-        rungs=[RungPlan(rung=r.rung, resource=r.resource, trials=r.trials) for r in planned.rungs],
+        rungs=[
+            RungPlan(bracket=r.bracket, rung=r.rung, resource=r.resource, trials=r.trials, epochs=r.epochs)
+            for r in planned.rungs
+        ],
         max_trials=spec.max_trials,
         epochs=planned.epochs,
+        epochs_low=None if around is None else around.low,
+        epochs_high=None if around is None else around.high,
         epochs_without_pruning=planned.epochs_without_pruning,
+        gpu_hours=gpu_hours,
+        hours=None if gpu_hours is None else gpu_hours / workers,
     )
 
 
@@ -181,16 +193,42 @@ def get_rungs(study: Study, parts: Parts, caller: Reader) -> Response:
     return answer(parts.db.read(work))
 
 
-@router.get("/{study}/best", response_model=BestList, responses=responses("not_found"))
+@router.get("/{study}/best", response_model=BestList, responses=responses("not_found", "use_pareto"))
 def get_best(study: Study, parts: Parts, caller: Reader, top: Annotated[int, Query(ge=1, le=100)] = 5) -> Response:
     """The best trials by the objective at their newest step."""
 
     def work(tx: Connection) -> BestList:
         row = stored.get(tx, caller.project, study)
-        objective = parts.definitions.get(tx, row.id).spec.objective
+        spec = parts.definitions.get(tx, row.id).spec
+        if len(spec.objectives) > 1:
+            raise UsePareto(f"the study has {len(spec.objectives)} objectives and no single best: ask for its pareto")
         rows = stored.best(tx, row.id, top)
         metrics = stored.newest_metrics(tx, [one.id for one in rows])
-        return BestList(items=[best_trial(one, objective, metrics.get(one.id, {})) for one in rows])
+        return BestList(items=[best_trial(one, spec, metrics.get(one.id, {})) for one in rows])
+
+    return answer(parts.db.read(work))
+
+
+@router.get("/{study}/pareto", response_model=ParetoFront, responses=responses("not_found"))
+def get_pareto(study: Study, parts: Parts, caller: Reader) -> Response:
+    """The trials that no other beats in every objective, and the hypervolume that they dominate."""
+
+    def work(tx: Connection) -> ParetoFront:
+        row = stored.get(tx, caller.project, study)
+        spec = parts.definitions.get(tx, row.id).spec
+        several = len(spec.objectives) > 1
+        rows = stored.vectors(tx, row.id) if several else stored.best(tx, row.id)
+        vectors = [one.vector if several else [one.loss] for one in rows]
+        if not vectors:
+            return ParetoFront(items=[], hypervolume=None, reference_point=None)
+        chosen = [rows[position] for position in front(vectors)]
+        metrics = stored.newest_metrics(tx, [one.id for one in chosen])
+        reference = reference_point(vectors)
+        return ParetoFront(
+            items=[best_trial(one, spec, metrics.get(one.id, {})) for one in chosen],
+            hypervolume=hypervolume(vectors, reference),
+            reference_point=[o.value(loss) for o, loss in zip(spec.objectives, reference, strict=True)],
+        )
 
     return answer(parts.db.read(work))
 

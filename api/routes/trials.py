@@ -2,19 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
-from api.answers import answer, page_token, read_token
-from api.deps import Parts, Reader
+from api.answers import IdempotencyKey, answer, once, page_token, read_token
+from api.deps import Parts, Reader, Writer
 from api.errors import responses
-from api.schemas.trials import AttemptList, DecisionList, MetricPage, TrialPage, TrialRead
+from api.schemas.studies import Enqueued, EnqueueIn
+from api.schemas.trials import AttemptList, DecisionList, MetricPage, Schedule, TrialPage, TrialRead
 from api.strict_json import StrictRoute
 from api.trial_filters import WHERE, Filter, condition
-from api.views import attempt_read, decision_reads, metric_read, trial_read
+from api.views import attempt_read, decision_reads, metric_read, schedule, trial_read
 from hpo.domain.errors import Malformed
 from hpo.domain.trial import TrialState
+from hpo.lifecycle import studies as lifecycle
+from hpo.lifecycle.outcome import Outcome
 from hpo.storage import trials as stored
+from hpo.storage.idempotency import Stored
+from hpo.storage.keys import audit
 from hpo.storage.trials import NO_LOSS, Order
 
 router = APIRouter(prefix="/studies/{study}/trials", route_class=StrictRoute, tags=["trials"])
@@ -81,6 +86,31 @@ def _order(order_by: str, *, maximize: bool) -> Order:
     return "number" if order_by == "number" else "-number"
 
 
+@router.post(
+    "",
+    status_code=201,
+    response_model=Enqueued,
+    responses=responses("not_found", "invalid_state", "key_in_flight", "idempotency_key_reused"),
+)
+def enqueue(
+    study: Study,
+    body: EnqueueIn,
+    request: Request,
+    parts: Parts,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Have a configuration trained before what the sampler proposes; its params are checked against the space."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+
+    def work(tx: Connection) -> tuple[Outcome[int], Stored]:
+        outcome = lifecycle.enqueue(tx, caller.project, study_id, body.params, repeat=body.repeat)
+        audit(tx, caller, "study.enqueue", str(study_id), request.state.request_id)
+        return outcome, Stored(201, {}, Enqueued(waiting=outcome.value).model_dump_json())
+
+    return once(parts, caller, request, idempotency_key, body, work)
+
+
 @router.get("/{number}", response_model=TrialRead, responses=responses("not_found"))
 def get_trial(study: Study, number: Number, parts: Parts, caller: Reader) -> Response:
     """One trial."""
@@ -120,9 +150,23 @@ def get_decisions(study: Study, number: Number, parts: Parts, caller: Reader) ->
     study_id = parts.names.resolve(parts.db, caller.project, study)
 
     def work(tx: Connection) -> DecisionList:
-        stored.get(tx, study_id, number)
-        rows = stored.decisions(tx, study_id, number)
+        rows = stored.decisions(tx, study_id, number, stored.get(tx, study_id, number).id)
         return DecisionList(items=decision_reads(rows, parts.definitions.get(tx, study_id)))
+
+    return answer(parts.db.read(work))
+
+
+@router.get("/{number}/schedule", response_model=Schedule, responses=responses("not_found"))
+def get_schedule(study: Study, number: Number, parts: Parts, caller: Reader) -> Response:
+    """With which params the trial's weights were trained from the first epoch on.
+
+    One segment but in a population, where a trial goes on from others' checkpoints.
+    """
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+
+    def work(tx: Connection) -> Schedule:
+        stored.get(tx, study_id, number)
+        return Schedule(items=schedule(tx, study_id, number))
 
     return answer(parts.db.read(work))
 

@@ -37,9 +37,13 @@ class Lease(Out):
 
 
 class CheckpointRef(Out):
-    """Where a checkpoint lies in the store: ``<study>/<trial number>/<lease>/step-<step>.safetensors``."""
+    """Where a checkpoint lies in the store: ``<study>/<trial number>/<lease>/step-<step>.safetensors``.
+
+    ``trial`` is another than the leased one where a member of a population goes on from another's checkpoint.
+    """
 
     id: UUID
+    trial: int
     lease: UUID
     step: int
     sha256: str
@@ -64,7 +68,7 @@ class Assignment(Out):
     last_step: int = Field(description="the newest step that is accounted for")
     target_step: int
     max_resource: int
-    rungs: list[int] = Field(description="resources at which a report waits for its decision, rising")
+    rungs: list[int] = Field(description="steps at which a report waits for its decision, rising")
     checkpoint_every: int
     checkpoints: list[CheckpointRef]
     timeout_s: float | None

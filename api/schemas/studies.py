@@ -10,7 +10,8 @@ from api.schemas.base import In, Out, Page
 from hpo.domain.study import StudyState
 from hpo.spec.base import Name, Real, Text, refuse
 from hpo.spec.search import MAX_TRIALS
-from hpo.spec.study import StudySpec
+from hpo.spec.space import Choice, ParamName, SearchSpace
+from hpo.spec.study import Forbidden, SpaceConstraints, StudySpec
 
 
 class StudyCreate(StudySpec):
@@ -19,7 +20,7 @@ class StudyCreate(StudySpec):
     start: StrictBool = True
 
     def to_spec(self) -> StudySpec:
-        return StudySpec.model_validate(self.model_dump(exclude={"start"}))
+        return StudySpec.model_validate(self.model_dump(exclude={"start"}, exclude_unset=True))
 
 
 def _not_null(value: Any) -> Any:
@@ -47,8 +48,15 @@ class StudyPatch(In):
     budget: BudgetPatch | None = None
     labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] | None = None
     description: Annotated[Text, Field(max_length=10_000)] | None = None
+    search_space: SearchSpace | None = Field(
+        None, description="the whole new space: parameters may be widened, narrowed, fixed, added with a default"
+    )
+    forbidden: Forbidden | None = None
+    space_constraints: SpaceConstraints | None = None
 
-    _present = field_validator("budget", "labels", "description", mode="before")(_not_null)
+    _present = field_validator(
+        "budget", "labels", "description", "search_space", "forbidden", "space_constraints", mode="before"
+    )(_not_null)
 
 
 class Counts(Out):
@@ -83,6 +91,7 @@ class BestTrial(Out):
 
     number: int
     value: float
+    values: list[float] | None = Field(None, description="of all objectives, where there are several")
     params: dict[str, Any]
     state: str
     step: int = Field(description="epochs it was trained for")
@@ -112,9 +121,11 @@ class StudyPage(Page):
 
 
 class RungPlan(Out):
+    bracket: int
     rung: int
     resource: int
     trials: int
+    epochs: int = Field(description="that these trials train to get here from the rung below")
 
 
 class DryRun(Out):
@@ -124,7 +135,11 @@ class DryRun(Out):
     rungs: list[RungPlan]
     max_trials: int
     epochs: int = Field(description="epochs spent if each rung keeps exactly its share")
+    epochs_low: int | None = Field(None, description="nine in ten simulated runs spend between this and epochs_high")
+    epochs_high: int | None = None
     epochs_without_pruning: int
+    gpu_hours: float | None = Field(None, description="of one device, at the given speed")
+    hours: float | None = Field(None, description="at the given speed on the given number of workers")
 
 
 class RungRead(Out):
@@ -144,6 +159,27 @@ class RungList(Out):
 
 class BestList(Out):
     items: list[BestTrial]
+
+
+class ParetoFront(Out):
+    """Trials that no other beats in every objective; infeasible ones do not count."""
+
+    items: list[BestTrial]
+    hypervolume: float | None = Field(
+        description="of what the front dominates up to the reference point; null while nothing lies within it"
+    )
+    reference_point: list[float] | None = Field(description="values of the objectives, in their order")
+
+
+class EnqueueIn(In):
+    """A configuration to train before what the sampler proposes."""
+
+    params: dict[ParamName, Choice]
+    repeat: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+
+
+class Enqueued(Out):
+    waiting: int = Field(description="configurations that wait to become trials, these among them")
 
 
 StudyVerb = Literal["start", "pause", "resume", "stop", "cancel"]

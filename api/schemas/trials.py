@@ -17,6 +17,12 @@ class TrialRead(Out):
     value: float | None = Field(
         description="the objective at the newest step; null before the first and when not finite"
     )
+    values: list[float] | None = Field(
+        None, description="of all objectives at the newest stop, where there are several"
+    )
+    feasible: bool | None = Field(
+        None, description="whether it keeps the outcome constraints; null without constraints and before the first rung"
+    )
     non_finite: str | None = Field(None, description='"nan", "inf" or "-inf" for a diverged trial')
     bracket: int
     rung: int | None = Field(description="index of the highest rung reached")
@@ -48,17 +54,32 @@ class MetricPage(Page):
 
 
 class DecisionRead(Out):
+    """Below 0, ``bracket`` counts the stopping rules: -1 is the first."""
+
     seq: int
     bracket: int
     rung: int
     resource: int
-    value: float
+    value: float | None = Field(description="null for a trial that ended before it came to the rung")
     decision: str
     at: datetime
 
 
 class DecisionList(Out):
     items: list[DecisionRead]
+
+
+class ScheduleSegment(Out):
+    """Epochs ``after_step`` + 1 to ``to_step`` of the trial's weights were trained by ``trial`` with ``params``."""
+
+    trial: int
+    after_step: int
+    to_step: int
+    params: dict[str, Any]
+
+
+class Schedule(Out):
+    items: list[ScheduleSegment]
 
 
 class AttemptRead(Out):

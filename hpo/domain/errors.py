@@ -61,6 +61,12 @@ class InvalidState(LadderError):
     code = "invalid_state"
 
 
+class UsePareto(LadderError):
+    """A study of several objectives has a Pareto front and no single best trial."""
+
+    code = "use_pareto"
+
+
 class LeaseLost(LadderError):
     """Another worker has claimed the trial since, or it ended: the caller's work is void."""
 

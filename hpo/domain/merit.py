@@ -1,4 +1,4 @@
-"""One number by which the trials of a rung are ordered: feasible ones by loss, the others behind them, failures last."""
+"""The number that orders the trials of a rung: feasible ones by loss, the others behind them, failures last."""
 
 import sys
 

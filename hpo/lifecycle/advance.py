@@ -17,12 +17,15 @@ from hpo.domain.events import EventType
 from hpo.domain.history import Params
 from hpo.domain.study import StudyState
 from hpo.domain.trial import TrialState
+from hpo.engine import Engine
 from hpo.lifecycle.definitions import Definition, Definitions
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, promote
 from hpo.schedulers.base import Finished, NewTrial, Promote, StudyView, Work
-from hpo.storage import workers
+from hpo.spec.samplers import ManualSamplerSpec
+from hpo.storage import enqueued, workers
 from hpo.storage.change import StudyChange
+from hpo.storage.enqueued import Enqueued
 from hpo.storage.rungs import SqlRungLog
 
 BATCH = 500  # trials closed in one transaction
@@ -30,14 +33,16 @@ BATCH = 500  # trials closed in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """New trials are wanted: ``count`` of them from number ``first``, sampled from the history up to ``cursor``."""
+    """New trials are wanted: ``count`` of them from number ``first``, sampled from the history up to ``cursor``.
+
+    ``enqueued`` configurations come first; what is left of ``count`` is sampled, unless only those are wanted.
+    """
 
     definition: Definition
     first: int
     count: int
     cursor: int
-    target: int
-    bracket: int
+    enqueued: tuple[Enqueued, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +63,34 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
         return _settle(tx, row)
     if row.state != StudyState.RUNNING:
         return None
-    definition = definitions.get(tx, study)
+    definition = definitions.get(tx, study, revision=row.revision)
     rungs = SqlRungLog(tx, study)
     view = StudyView(row.next_number, row.max_trials, row.queued, row.running, row.complete)
     work: Work = definition.engine.next_work(rungs, view)
     change = StudyChange(study, row.last_seq)
     rungs.flush(change.batch)
     if isinstance(work, Promote):
-        return Progress(row.queue) if promote(tx, change, rungs, work) else None
+        return Progress(row.queue) if promote(tx, change, definition.engine, rungs, work) else None
     change.run(tx)
     if isinstance(work, Finished):
         begin_stopping(tx, study, row.last_seq, work.reason)
         return Progress()
-    if _out_of_budget(tx, row, work):
+    if _out_of_budget(tx, row, work, definition.engine):
         begin_stopping(tx, study, row.last_seq, "max_epochs")
         return Progress()
     if isinstance(work, NewTrial) and (count := _wanted(tx, row, live_s)) > 0:
-        return Room(definition, row.next_number, count, row.last_seq, work.target, work.bracket)
+        given = tuple(enqueued.oldest(tx, study, count))
+        if isinstance(definition.spec.sampler, ManualSamplerSpec):
+            count = len(given)
+        return Room(definition, row.next_number, count, row.last_seq, given) if count else None
     return None
 
 
 def _lock(tx: Connection, study: UUID) -> Row[Any]:
     row = tx.exec_driver_sql(
         "SELECT id, project_id, state, state_reason, queue, max_trials, max_running, budget, spent, reserved,"
-        " next_number, last_seq, queued, running, paused, complete FROM study WHERE id = %(id)s FOR NO KEY UPDATE",
+        " next_number, last_seq, queued, running, paused, complete, revision FROM study"
+        " WHERE id = %(id)s FOR NO KEY UPDATE",
         {"id": study},
     ).one_or_none()
     if row is None:
@@ -97,7 +106,7 @@ def _wanted(tx: Connection, row: Row[Any], live_s: float) -> int:
     return int(min(count, row.max_trials - row.next_number))
 
 
-def _out_of_budget(tx: Connection, row: Row[Any], work: Work) -> bool:
+def _out_of_budget(tx: Connection, row: Row[Any], work: Work, engine: Engine) -> bool:
     """Nothing runs, and neither a queued trial nor a new one fits into the epochs that are left."""
     if row.budget is None or row.running:
         return False
@@ -108,16 +117,22 @@ def _out_of_budget(tx: Connection, row: Row[Any], work: Work) -> bool:
             {"id": row.id},
         ).scalar_one()
         return bool(need > left)
-    return isinstance(work, NewTrial) and work.target > left
+    return isinstance(work, NewTrial) and engine.first_target(engine.bracket_of(row.next_number)) > left
 
 
 def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params], *, live_s: float) -> Outcome[bool]:
-    """Queue the sampled trials, a bell for each idle worker; False if the study has moved on and they are void."""
+    """Queue the enqueued and the sampled trials, a bell for each idle worker.
+
+    False if the study has moved on and they are void.
+    """
     row = _lock(tx, study)
-    if row.state != StudyState.RUNNING or row.next_number != room.first:
+    if row.state != StudyState.RUNNING or row.next_number != room.first or row.revision > room.definition.revision:
         return Outcome(False)
-    change = StudyChange(study, row.last_seq)
-    for number, values in enumerate(params, start=room.first):
+    change, engine = StudyChange(study, row.last_seq), room.definition.engine
+    given = [(one.params, True) for one in room.enqueued[: row.max_trials - room.first]]
+    asked = [*given, *((values, False) for values in params)]
+    for number, (values, by_hand) in enumerate(asked, start=room.first):
+        bracket = engine.bracket_of(number)
         stored = json.dumps(dict(values), allow_nan=False)
         change.batch.add(
             "INSERT INTO trial (project_id, study_id, number, params, cursor, bracket, target_step) VALUES"
@@ -127,17 +142,31 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
             number=number,
             params=stored,
             cursor=room.cursor,
-            bracket=room.bracket,
-            target=room.target,
+            bracket=bracket,
+            target=engine.first_target(bracket),
         )
-        change.event(EventType.TRIAL_CREATED, number, {"params": dict(values), "cursor": room.cursor})
-    change.counts.update(queued=len(params), next_number=len(params))
+        data = {"params": dict(values), "cursor": room.cursor, "bracket": bracket}
+        change.event(EventType.TRIAL_CREATED, number, data | ({"enqueued": True} if by_hand else {}))
+    if given:
+        enqueued.remove(change.batch, study, [one.position for one in room.enqueued[: len(given)]])
+    change.counts.update(queued=len(asked), next_number=len(asked))
     change.flush_study()
     change.run(tx)
     # Busy workers claim by themselves when they are done. Counted under the study's lock: a worker of it that found
     # nothing before these trials are stored has been counted as idle.
-    bells = min(len(params), max(1, workers.idle(tx, row.project_id, row.queue, live_s=live_s)))
+    bells = min(len(asked), max(1, workers.idle(tx, row.project_id, row.queue, live_s=live_s)))
     return Outcome(True, queues=(row.queue,) * bells)
+
+
+def exhausted(tx: Connection, study: UUID, room: Room) -> None:
+    """The space holds no further configuration: the study ends with the trials that it has."""
+    row = _lock(tx, study)
+    if row.state != StudyState.RUNNING or row.next_number != room.first or row.revision > room.definition.revision:
+        return
+    change = StudyChange(study, row.last_seq)
+    change.event(EventType.STUDY_UPDATED, None, {"max_trials": row.next_number, "reason": "space_exhausted"})
+    change.flush_study(max_trials=row.next_number)
+    change.run(tx)
 
 
 _CLOSE = """

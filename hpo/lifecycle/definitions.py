@@ -1,8 +1,8 @@
-"""The parsed definition of a study: what never changes once it is stored, kept in the process."""
+"""The parsed definition of a study, kept in the process."""
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -11,14 +11,16 @@ from hpo.domain.errors import NotFound
 from hpo.engine import Engine
 from hpo.spec.study import StudySpec
 from hpo.storage.tables import StudyRow
+from hpo.warm_start import earlier_trials
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A study's spec and its engine. Only budget, labels and description of a spec may change, none is used here."""
+    """A study's spec as of a revision, and its engine. Decisions depend only on parts of it that never change."""
 
     spec: StudySpec
     engine: Engine
+    revision: int
 
     @property
     def seed(self) -> int:
@@ -39,20 +41,29 @@ class Definitions:
         self._known: OrderedDict[UUID, Definition] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, tx: Connection, study: UUID) -> Definition:
-        """Raises NotFound if there is no such study."""
+    def get(self, tx: Connection, study: UUID, *, revision: int = 0) -> Definition:
+        """The definition as of ``revision`` or later. Raises NotFound if there is no such study.
+
+        Whoever samples names the revision that it has locked, since the space may be edited; deciding needs none.
+        """
         with self._lock:
             known = self._known.get(study)
-            if known is not None:
+            if known is not None and known.revision >= revision:
                 self._known.move_to_end(study)
                 return known
-        stored = tx.execute(select(StudyRow.spec).where(StudyRow.id == study)).scalar_one_or_none()
-        if stored is None:
+        row = tx.execute(
+            select(StudyRow.spec, StudyRow.earlier, StudyRow.revision).where(StudyRow.id == study)
+        ).one_or_none()
+        if row is None:
             raise NotFound(f"there is no study {study}")
-        spec = StudySpec.model_validate(stored)
-        definition = Definition(spec, Engine(spec))
+        spec = StudySpec.model_validate(row.spec)
+        if known is not None and spec == known.spec:  # paused, resumed, commanded: the engine has cost something
+            definition = replace(known, revision=row.revision)
+        else:
+            definition = Definition(spec, Engine(spec, earlier_trials(row.earlier)), row.revision)
         with self._lock:
             self._known[study] = definition
+            self._known.move_to_end(study)
             while len(self._known) > self._size:
                 self._known.popitem(last=False)
         return definition

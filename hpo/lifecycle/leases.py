@@ -13,12 +13,15 @@ from hpo.domain.events import EventType
 from hpo.domain.report import Failure, SavedCheckpoint, StepResult
 from hpo.domain.trial import EndClass, TrialState
 from hpo.lifecycle.definitions import Definition, Definitions
+from hpo.lifecycle.ends import reason_to_stop
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, low_water
+from hpo.lifecycle.reports import drop
 from hpo.storage import leases
 from hpo.storage import reports as stored
 from hpo.storage.change import TrialChange
 from hpo.storage.checkpoints import StoredCheckpoint, newest
+from hpo.storage.rungs import SqlRungLog
 
 MAX_NO_PROGRESS = 3  # attempts in a row without a new step: the trial is poison
 MAX_OOM_RETRIES = 1
@@ -39,6 +42,7 @@ class Claimed:
     last_step: int
     target_step: int
     checkpoints: Sequence[StoredCheckpoint]
+    stops: tuple[int, ...]
     definition: Definition
 
 
@@ -71,7 +75,8 @@ def claim(
         seed=definition.trial_seed(row.number),
         last_step=row.last_step,
         target_step=row.target_step,
-        checkpoints=newest(tx, row.id) if row.last_step else (),
+        checkpoints=newest(tx, row.id, row.resume_from) if row.last_step else (),
+        stops=definition.engine.stops(row.bracket),
         definition=definition,
     )
     hungry = row.study_queued <= low_water(row.study_running)
@@ -88,6 +93,7 @@ def renew(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) 
 
 def release(
     tx: Connection,
+    definitions: Definitions,
     project: UUID,
     study: UUID,
     number: int,
@@ -108,13 +114,15 @@ def release(
         state, end_class = TrialState.CANCELLED, EndClass.CANCELLED
     elif row.stop_requested == "stop" or row.state == "stopping":
         state, end_class = TrialState.PRUNED, EndClass.PRUNED
-    return _leave(tx, change, state, end_class)
+    return _leave(tx, change, definitions.get(tx, study), state, end_class)
 
 
-def complete(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) -> Outcome[None]:
+def complete(
+    tx: Connection, definitions: Definitions, project: UUID, study: UUID, number: int, lease: UUID
+) -> Outcome[None]:
     """An external trainer says that the trial needs no more steps. Raises LeaseLost, NotFound."""
     row = _locked(tx, project, study, number, lease)
-    return _leave(tx, TrialChange(row, study), TrialState.COMPLETE, EndClass.COMPLETE)
+    return _leave(tx, TrialChange(row, study), definitions.get(tx, study), TrialState.COMPLETE, EndClass.COMPLETE)
 
 
 def fail(
@@ -134,13 +142,13 @@ def fail(
     A diverged trial is pruned: that is a result. Dead nodes and memory are tried again, a user's error is not.
     """
     row = _locked(tx, project, study, number, lease)
-    change = TrialChange(row, study)
+    change, definition = TrialChange(row, study), definitions.get(tx, study)
     if failure.type == EndClass.DIVERGED:
         if step is not None and row.last_step < step.step <= row.target_step:
             change.steps([step], [float("nan")], "stop")
         change.set(non_finite="nan", loss=None)
-        return _leave(tx, change, TrialState.PRUNED, EndClass.DIVERGED, failure)
-    return _failed(tx, change, definitions.get(tx, study), failure, backoff_s=backoff_s)
+        return _leave(tx, change, definition, TrialState.PRUNED, EndClass.DIVERGED, failure)
+    return _failed(tx, change, definition, failure, backoff_s=backoff_s)
 
 
 def reap(
@@ -159,7 +167,7 @@ def _failed(
 ) -> Outcome[None]:
     row = change.row
     if row.state in ("cancelled", "failed") or row.stop_requested == "cancel":
-        return _leave(tx, change, TrialState.CANCELLED, EndClass.CANCELLED)
+        return _leave(tx, change, definition, TrialState.CANCELLED, EndClass.CANCELLED)
     end_class = _class_of(failure)
     infra, oom, idle = row.infra_failures, row.oom_failures, row.no_progress_attempts + 1
     if end_class is EndClass.OOM:
@@ -174,9 +182,9 @@ def _failed(
         again = False
     change.set(infra_failures=infra, oom_failures=oom, no_progress_attempts=idle)
     if not again:
-        return _leave(tx, change, TrialState.FAILED, end_class, failure)
+        return _leave(tx, change, definition, TrialState.FAILED, end_class, failure)
     change.not_before(min(LONGEST_WAIT_S, backoff_s * 2 ** (infra + oom - 1)))
-    return _leave(tx, change, TrialState.QUEUED, end_class, failure)
+    return _leave(tx, change, definition, TrialState.QUEUED, end_class, failure)
 
 
 def _class_of(failure: Failure) -> EndClass:
@@ -186,17 +194,31 @@ def _class_of(failure: Failure) -> EndClass:
 
 
 def _leave(
-    tx: Connection, change: TrialChange, state: TrialState, end_class: EndClass, failure: Failure | None = None
+    tx: Connection,
+    change: TrialChange,
+    definition: Definition,
+    state: TrialState,
+    end_class: EndClass,
+    failure: Failure | None = None,
 ) -> Outcome[None]:
     row = change.row
     error = None if failure is None else failure.as_json() | {"type": end_class.value}
     data: dict[str, Any] = {"state": state.value, "end_class": end_class.value, "step": row.last_step}
-    kind = EventType.TRIAL_REQUEUED if state is TrialState.QUEUED else EventType.TRIAL_FINISHED
-    change.event(kind, row.number, data)
+    kind, reason = EventType.TRIAL_REQUEUED, None
+    seq = change.next_seq()
+    if state is not TrialState.QUEUED:
+        kind = EventType.TRIAL_FINISHED
+        rungs = SqlRungLog(tx, change.study)
+        data |= drop(change, definition, rungs, seq)
+        rungs.flush(change.batch)
+        reason = reason_to_stop(change, definition, ended=True)
+    change.event(kind, row.number, data, seq=seq)
     change.leave_running(state, end_class, error)
     change.write(tx)
     if state is TrialState.FAILED and row.state == "running" and row.failed + 1 > row.max_failed:
-        begin_stopping(tx, change.study, change.seq, "max_failed")
+        reason = "max_failed"
+    if reason is not None:
+        begin_stopping(tx, change.study, change.seq, reason)
     queues = (row.queue,) if state is TrialState.QUEUED and row.state == "running" else ()
     return Outcome(None, advance=change.study, queues=queues)
 

@@ -13,9 +13,11 @@ from hpo.domain.events import EventType
 from hpo.domain.report import Answer, Report, StepResult
 from hpo.domain.trial import EndClass, TrialState
 from hpo.lifecycle.definitions import Definition, Definitions
+from hpo.lifecycle.ends import reason_to_stop
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, hand_on
-from hpo.schedulers.base import Action, RungEntry, StudyView
+from hpo.schedulers.base import Action, Past, StudyView
+from hpo.schedulers.composed import Arrival
 from hpo.storage import leases
 from hpo.storage import reports as stored
 from hpo.storage.change import TrialChange
@@ -84,16 +86,17 @@ def report(
         _compare(tx, change, definition, body.last)
         change.renew()
         return Outcome(Answer("continue", row.target_step, change.write(tx)))
-    if not all(map(math.isfinite, losses)):
-        return _end(tx, change, steps, losses, TrialState.PRUNED, EndClass.DIVERGED)
-    at_rung = steps[-1].step == row.target_step
-    commanded = _commanded(row, at_rung=at_rung, full=definition.engine.levels[-1])
-    if commanded is not None:
-        return _end(tx, change, steps, losses, *commanded)
-    if at_rung:
-        return _decide(tx, change, definition, steps, losses, rungs or SqlRungLog(tx, study))
+    at_stop = steps[-1].step == row.target_step
+    ended = _commanded(row, at_stop=at_stop, full=definition.engine.full)
+    if not all(map(math.isfinite, losses)) or (at_stop and not _judged(definition, steps[-1])):
+        ended = (TrialState.PRUNED, EndClass.DIVERGED)
+    rungs = rungs or SqlRungLog(tx, study)
+    if ended is not None:
+        return _end(tx, change, definition, steps, losses, ended, rungs)
+    if at_stop:
+        return _decide(tx, change, definition, steps, losses, rungs)
     change.steps(steps, losses, "continue", row.target_step)
-    change.event(EventType.TRIAL_REPORTED, row.number, {"step": steps[-1].step, "loss": losses[-1]})
+    change.event(EventType.TRIAL_REPORTED, row.number, _told(steps, losses))
     change.renew()
     return Outcome(Answer("continue", row.target_step, change.write(tx)))
 
@@ -131,30 +134,75 @@ _CANCEL: Ended = (TrialState.CANCELLED, EndClass.CANCELLED)
 _PRUNE: Ended = (TrialState.PRUNED, EndClass.PRUNED)
 
 
-def _commanded(row: Any, *, at_rung: bool, full: int) -> Ended | None:
+def _commanded(row: Any, *, at_stop: bool, full: int) -> Ended | None:
     """How the study's or the trial's own command ends a running trial, whatever the scheduler would say."""
     if row.state in ("cancelled", "failed") or row.stop_requested == "cancel":
         return _CANCEL
     # Stopped by a person, a study lets running rungs end and a whole trial complete; by its goal or budget, not.
-    if row.state == "stopping" and (row.state_reason != "user" or (at_rung and row.target_step < full)):
+    if row.state == "stopping" and (row.state_reason != "user" or (at_stop and row.target_step < full)):
         return _PRUNE
     return _PRUNE if row.stop_requested == "stop" else None
+
+
+def _told(steps: Sequence[StepResult], losses: Sequence[float]) -> dict[str, Any]:
+    """What every event of a report says of it."""
+    data: dict[str, Any] = {"step": steps[-1].step}
+    if math.isfinite(losses[-1]):
+        data["loss"] = losses[-1]
+    seconds = [step.seconds for step in steps if step.seconds is not None]
+    return data | {"seconds": sum(seconds)} if seconds else data
+
+
+def _judged(definition: Definition, step: StepResult) -> bool:
+    """Whether all that the trial is judged by is finite. Raises InvalidSpec if a metric is missing."""
+    spec = definition.spec
+    wanted = [objective.metric for objective in spec.objectives] + [bound.metric for bound in spec.constraints]
+    for metric in wanted:
+        if metric not in step.metrics:
+            message = f"the metric {metric!r}, which this study judges by, is missing at step {step.step}"
+            raise InvalidSpec(FieldError("/metrics", "metric_missing", message))
+    return all(math.isfinite(step.metrics[metric]) for metric in wanted)
 
 
 def _end(
     tx: Connection,
     change: TrialChange,
+    definition: Definition,
     steps: list[StepResult],
     losses: list[float],
-    state: TrialState,
-    end_class: EndClass,
+    ended: Ended,
+    rungs: SqlRungLog,
 ) -> Outcome[Answer]:
+    row, (state, end_class) = change.row, ended
     change.steps(steps, losses, "stop")
-    data = {"step": steps[-1].step, "state": state.value, "end_class": end_class.value}
-    change.event(EventType.TRIAL_FINISHED, change.row.number, data)
+    data = _told(steps, losses) | {"state": state.value, "end_class": end_class.value}
+    seq = change.next_seq()
+    change.event(EventType.TRIAL_FINISHED, row.number, data | drop(change, definition, rungs, seq), seq=seq)
     change.leave_running(state, end_class)
+    reason = reason_to_stop(change, definition, ended=True)
+    rungs.flush(change.batch)
     change.write(tx)
+    if reason is not None:
+        begin_stopping(tx, change.study, change.seq, reason)
     return Outcome(Answer("stop"), advance=change.study)
+
+
+def drop(change: TrialChange, definition: Definition, rungs: SqlRungLog, seq: int) -> dict[str, int]:
+    """Enter a trial that ends on its way as the worst of the rung it was due at; returns what its event says of it."""
+    row = change.row
+    due = 0 if row.rung is None else row.rung + 1
+    entered = definition.engine.scheduler.dropped(row.number, row.bracket, due, seq)
+    for one in entered:
+        rungs.add(change.batch, one)
+    return {"dropped_at": entered[0].entry.rung} if entered else {}
+
+
+def _arrival(definition: Definition, row: Any, step: StepResult, seq: int) -> Arrival:
+    spec = definition.spec
+    losses = tuple(objective.loss(step.metrics[objective.metric]) for objective in spec.objectives)
+    violation = sum(bound.violation(step.metrics[bound.metric]) for bound in spec.constraints)
+    vector = losses if len(losses) > 1 else ()
+    return Arrival(row.number, row.bracket, step.step, seq, losses[0], vector, violation)
 
 
 def _decide(
@@ -166,44 +214,58 @@ def _decide(
     rungs: SqlRungLog,
 ) -> Outcome[Answer]:
     row, engine = change.row, definition.engine
-    rung = engine.levels.index(steps[-1].step)
-    entry = RungEntry(trial=row.number, bracket=row.bracket, rung=rung, loss=losses[-1], seq=change.next_seq())
-    decision = engine.decide(entry, rungs)
-    action, target = decision.action, decision.target
-    rungs.add(change.batch, entry, action, waiting=action is Action.PAUSE)
-    change.set(rung=rung)
-    data: dict[str, Any] = {"step": steps[-1].step, "loss": entry.loss, "bracket": entry.bracket, "rung": rung}
+    arrival = _arrival(definition, row, steps[-1], change.next_seq())
+
+    def past() -> Past:
+        fresh = [(step.step, loss) for step, loss in zip(steps[:-1], losses[:-1], strict=True)]
+        return [*stored.losses(tx, row.id), *fresh]
+
+    verdict = engine.decide(arrival, past, rungs)
+    action, target = verdict.decision.action, verdict.decision.target
+    for one in verdict.entered:
+        rungs.add(change.batch, one)
+    change.judged(arrival.vector, arrival.violation)
+    if verdict.rung is not None:
+        change.set(rung=verdict.rung)
+    data = _told(steps, losses) | {"bracket": row.bracket, "rung": verdict.rung}
     data |= {"decision": action.value, "target": target}
+    data |= {"vector": list(arrival.vector)} if arrival.vector else {}
+    data |= {"violation": arrival.violation} if arrival.violation else {}
+    reason = reason_to_stop(change, definition, ended=action in (Action.STOP, Action.COMPLETE), arrival=arrival)
     if action is Action.CONTINUE:
         assert target is not None
-        change.event(EventType.TRIAL_REPORTED, row.number, data, seq=entry.seq)
         if row.budget is None or row.spent + row.reserved + target - row.target_step <= row.budget:
+            change.event(EventType.TRIAL_REPORTED, row.number, data, seq=arrival.seq)
             change.steps(steps, losses, "continue", target)
             change.retarget(target)
             change.renew()
             rungs.flush(change.batch)
-            return Outcome(Answer("continue", target, change.write(tx)))
-        # Promoted, but the budget does not hold its next rung: it queues for epochs that others may give back.
-        change.steps(steps, losses, "pause")
-        change.leave_running(TrialState.QUEUED, EndClass.PAUSED)
-        change.set(target_step=target, promoted=True)
-        change.write(tx)
-        return Outcome(Answer("pause"), advance=change.study)
+            answer = Answer("continue", target, change.write(tx))
+        else:
+            # Promoted, but the budget does not hold its next stop: it queues for epochs that others may give back.
+            change.event(EventType.TRIAL_REPORTED, row.number, data | {"queued": True}, seq=arrival.seq)
+            change.steps(steps, losses, "pause")
+            change.leave_running(TrialState.QUEUED, EndClass.PAUSED)
+            change.set(target_step=target, promoted=True)
+            change.write(tx)
+            answer = Answer("pause")
+        if reason is not None and row.state == "running":
+            begin_stopping(tx, change.study, change.seq, reason)
+        return Outcome(answer, advance=change.study if reason or answer.decision == "pause" else None)
     state, end_class = _ENDS[action]
     kind = EventType.TRIAL_PAUSED
     if state is not TrialState.PAUSED:
         kind, data = EventType.TRIAL_FINISHED, data | {"state": state.value, "end_class": end_class.value}
     change.steps(steps, losses, action)
-    change.event(kind, row.number, data, seq=entry.seq)
+    change.event(kind, row.number, data, seq=arrival.seq)
     change.leave_running(state, end_class)
     change.write(tx)
     if row.state != "running":
         return Outcome(Answer(action.value), advance=change.study)
-    # The device is free: the paper's get_job, as late as can be and under the same lock.
-    objective = definition.spec.objective
-    if objective.goal is not None and entry.loss <= objective.loss(objective.goal):
-        begin_stopping(tx, change.study, change.seq, "goal")
+    if reason is not None:
+        begin_stopping(tx, change.study, change.seq, reason)
         return Outcome(Answer(action.value), advance=change.study)
+    # The device is free: the paper's get_job, as late as can be and under the same lock.
     whole = row.complete + (state is TrialState.COMPLETE)
     view = StudyView(row.next_number, row.max_trials, row.queued, row.running - 1, whole)
     idle = hand_on(tx, engine, change.study, change.seq, rungs, view)

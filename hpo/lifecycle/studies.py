@@ -2,21 +2,39 @@
 
 import json
 import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row
 
+from hpo.choose import resolve
 from hpo.domain.errors import FieldError, InvalidSpec, InvalidState, NameTaken, NotFound, StaleRevision
 from hpo.domain.events import EventType
 from hpo.domain.study import STUDY_EDGES, StudyState
+from hpo.lifecycle import warm_start
 from hpo.lifecycle.outcome import Outcome
+from hpo.schedulers.build import build_scheduler
+from hpo.space.check import space_errors
+from hpo.space.space import Space, problems
 from hpo.spec.check import check
+from hpo.spec.compatible import incompatible
+from hpo.spec.errors import errors_of
+from hpo.spec.samplers import ManualSamplerSpec
 from hpo.spec.search import MAX_TRIALS, Budget
 from hpo.spec.study import EXTERNAL, StudySpec
-from hpo.storage import rungs
+from hpo.storage import enqueued, rungs
 from hpo.storage.change import StudyChange
 
+SHOWN_AHEAD = 500  # trials whose brackets have their rungs from the start
+# What has laid out the whole space when the study began.
+FIXED_SPACE = {
+    "grid": "its points are numbered, and some of them trained",
+    "sobol": "its sequence fills the space it began with",
+    "pbt": "the population explores the space it was drawn from",
+}
 NO_QUEUE = ""  # of trials that are asked for: no worker can name it, and nobody is rung for
 
 Verb = Literal["start", "pause", "resume", "stop", "cancel"]
@@ -33,23 +51,46 @@ _ONLY_FROM: dict[Verb, StudyState] = {"start": StudyState.CREATED, "resume": Stu
 
 
 def normalise(spec: StudySpec) -> StudySpec:
-    """Check the spec as a whole and fill in what chance decides. Raises InvalidSpec naming every wrong field."""
-    errors = check(spec)
+    """Check the spec as a whole and fill in what chance and ``auto`` decide.
+
+    Raises InvalidSpec naming every wrong field.
+    """
+    _refuse([*incompatible(spec), *check(spec), *space_errors(spec)])
+    if spec.sampler.seed is None:
+        seeded = spec.sampler.model_copy(update={"seed": secrets.randbelow(2**31)})
+        spec = spec.model_copy(update={"sampler": seeded})
+    if (
+        isinstance(spec.sampler, ManualSamplerSpec)
+        and spec.enqueue
+        and "max_trials" not in spec.budget.model_fields_set
+    ):
+        # Nothing but the given configurations will be trained, unless the user asks for room for more of them.
+        spec = spec.model_copy(
+            update={"budget": Budget.model_validate({**spec.budget.model_dump(), "max_trials": len(spec.enqueue)})}
+        )
+    if len(spec.enqueue) > spec.max_trials:
+        message = f"at most max_trials = {spec.max_trials} configurations can be enqueued, got {len(spec.enqueue)}"
+        raise InvalidSpec(FieldError("/enqueue", "above_max_trials", message))
+    return resolve(spec)
+
+
+def _refuse(errors: Sequence[FieldError]) -> None:
     if errors:
         raise InvalidSpec(*errors)
-    if spec.sampler.seed is not None:
-        return spec
-    return spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"seed": secrets.randbelow(2**31)})})
 
 
-def create(tx: Connection, project: UUID, spec: StudySpec, *, start: bool) -> Outcome[UUID]:
-    """Store a normalised spec as a new study. Raises NameTaken."""
+def create(
+    tx: Connection, project: UUID, spec: StudySpec, *, start: bool, contest: UUID | None = None
+) -> Outcome[UUID]:
+    """Store a normalised spec as a new study. Raises NameTaken, NotFound for an unknown study to start warm from."""
+    earlier = None if spec.warm_start is None else warm_start.collect(tx, project, spec)
     state = StudyState.RUNNING if start else StudyState.CREATED
     budget = spec.budget
     created = tx.exec_driver_sql(
         "INSERT INTO study (id, project_id, name, state, spec, queue, priority, max_trials, max_running, max_failed,"
-        " budget, started_at) VALUES (uuidv7(), %(project)s, %(name)s, %(state)s, %(spec)s, %(queue)s, %(priority)s,"
-        " %(max_trials)s, %(max_running)s, %(max_failed)s, %(budget)s,"
+        " budget, earlier, contest_id, started_at) VALUES (uuidv7(), %(project)s, %(name)s, %(state)s, %(spec)s,"
+        " %(queue)s, %(priority)s,"
+        " %(max_trials)s, %(max_running)s, %(max_failed)s, %(budget)s, %(earlier)s, %(contest)s,"
         " CASE WHEN %(start)s THEN clock_timestamp() END) ON CONFLICT (project_id, name) DO NOTHING RETURNING id",
         {
             "project": project,
@@ -62,6 +103,8 @@ def create(tx: Connection, project: UUID, spec: StudySpec, *, start: bool) -> Ou
             "max_running": budget.max_concurrent or MAX_TRIALS,
             "max_failed": budget.max_failed,
             "budget": budget.max_epochs,
+            "earlier": None if earlier is None else json.dumps(earlier, allow_nan=False),
+            "contest": contest,
             "start": start,
         },
     ).scalar_one_or_none()
@@ -69,7 +112,11 @@ def create(tx: Connection, project: UUID, spec: StudySpec, *, start: bool) -> Ou
         raise NameTaken(f"there is a study named {spec.name!r} already; choose another name")
     study: UUID = created
     change = StudyChange(study, 0)
-    rungs.create(change.batch, study, spec.scheduler.levels)
+    # The rungs that will be shown before anybody reaches them; the others come with their first entry.
+    scheduler = build_scheduler(spec)
+    for bracket in sorted({scheduler.bracket_of(number) for number in range(min(spec.max_trials, SHOWN_AHEAD))}):
+        rungs.create(change.batch, study, bracket, enumerate(scheduler.ladder(bracket)))
+    enqueued.add(change.batch, study, spec.enqueue)
     change.event(EventType.STUDY_UPDATED, None, {"state": state.value})
     change.flush_study()
     change.run(tx)
@@ -78,8 +125,8 @@ def create(tx: Connection, project: UUID, spec: StudySpec, *, start: bool) -> Ou
 
 def lock(tx: Connection, project: UUID, study: UUID) -> Row[Any]:
     row = tx.exec_driver_sql(
-        "SELECT id, state, state_reason, revision, spec, last_seq, next_number, running, spent, reserved FROM study"
-        " WHERE id = %(id)s AND project_id = %(project)s FOR NO KEY UPDATE",
+        "SELECT id, state, state_reason, revision, spec, last_seq, next_number, running, spent, reserved, max_trials"
+        " FROM study WHERE id = %(id)s AND project_id = %(project)s FOR NO KEY UPDATE",
         {"id": study, "project": project},
     ).one_or_none()
     if row is None:
@@ -111,37 +158,100 @@ def command(tx: Connection, project: UUID, study: UUID, verb: Verb) -> Outcome[N
     return Outcome(None, advance=study)
 
 
+SPACE = ("search_space", "forbidden", "space_constraints")
+
+
 def patch(
     tx: Connection, project: UUID, study: UUID, changes: dict[str, Any], *, revision: int | None
 ) -> Outcome[None]:
-    """Change budget, labels or description. ``changes["budget"]`` holds only the fields that change.
+    """Change budget, labels, description or the search space. ``changes["budget"]`` holds only the fields that change.
 
+    Trials that exist keep their params; the sampler goes on in the new space and still learns from them.
     Raises StaleRevision if ``revision`` is given and not the current one, InvalidSpec if a bound would fall below
-    what is spent or running already, NotFound.
+    what is spent or running already or the space does not fit the study, NotFound.
     """
     row = lock(tx, project, study)
     if revision is not None and revision != row.revision:
         raise StaleRevision(f"the study is at revision {row.revision}, If-Match said {revision}")
-    spec = StudySpec.model_validate(row.spec)
-    budget = Budget.model_validate(spec.budget.model_dump() | changes.get("budget", {}))
-    spec = spec.model_copy(update={**changes, "budget": budget})
+    stored = StudySpec.model_validate(row.spec)
+    budget = {**row.spec["budget"], **changes.get("budget", {})}
+    spec = _valid({**row.spec, **changes, "budget": budget})
+    _refuse([*_budget_errors(row, spec), *_space_edit_errors(stored, spec, changes)])
+    change = StudyChange(study, row.last_seq)
+    before = {name: row.spec[name] for name in changes if name != "budget"}
+    if "budget" in changes:
+        before["budget"] = {name: row.spec["budget"].get(name) for name in changes["budget"]}
+    new = spec.model_dump(mode="json")
+    changed = {name: new[name] for name in before}
+    if "budget" in changes:
+        changed["budget"] = {name: new["budget"][name] for name in changes["budget"]}
+    change.event(EventType.STUDY_UPDATED, None, {"changed": changed, "before": before})
+    change.bump(
+        spec=json.dumps(new, allow_nan=False),
+        max_trials=max(spec.max_trials, row.next_number),
+        max_running=spec.budget.max_concurrent or MAX_TRIALS,
+        max_failed=spec.budget.max_failed,
+        budget=spec.budget.max_epochs,
+    )
+    change.run(tx)
+    return Outcome(None, advance=study)
+
+
+def _valid(data: dict[str, Any]) -> StudySpec:
+    try:
+        return StudySpec.model_validate(data)
+    except ValidationError as error:
+        raise InvalidSpec(*errors_of(error, data)) from error
+
+
+def _budget_errors(row: Row[Any], spec: StudySpec) -> Iterator[FieldError]:
     for field, least, what in (
         ("max_trials", row.next_number, "trials created"),
         ("max_concurrent", row.running, "trials running"),
         ("max_epochs", row.spent + row.reserved, "epochs spent or promised to running trials"),
     ):
-        wanted = getattr(budget, field)
+        wanted = getattr(spec.budget, field)
         if wanted is not None and wanted < least:
             message = f"{field} must be at least {least}, the {what} already; got {wanted}"
-            raise InvalidSpec(FieldError(f"/budget/{field}", "below_spent", message))
+            yield FieldError(f"/budget/{field}", "below_spent", message)
+
+
+def _space_edit_errors(old: StudySpec, new: StudySpec, changes: dict[str, Any]) -> Iterator[FieldError]:
+    edited = next((name for name in SPACE if name in changes), None)
+    if edited is None:
+        return
+    for kind, sampler_or_scheduler in (("sampler", new.sampler), ("scheduler", new.scheduler)):
+        picked = getattr(sampler_or_scheduler, "picked", None) or sampler_or_scheduler
+        if picked.type in FIXED_SPACE:
+            message = f"the space of a study with {kind} {picked.type} cannot be edited: {FIXED_SPACE[picked.type]}"
+            yield FieldError(f"/{edited}", "space_is_fixed", message)
+    known = {param.name for param in old.search_space}
+    for index, param in enumerate(new.search_space):
+        if param.name not in known and param.type != "fixed" and param.default is None:
+            message = f"{param.name!r} is new: give the default that the trials so far count as having had"
+            yield FieldError(f"/search_space/{index}/default", "default_missing", message)
+    yield from (*incompatible(new), *check(new), *space_errors(new))
+
+
+def enqueue(tx: Connection, project: UUID, study: UUID, params: dict[str, Any], *, repeat: int) -> Outcome[int]:
+    """Have a configuration trained before what the sampler proposes; returns how many wait now.
+
+    Raises InvalidSpec if the params are no point of the space or no trial may be created for them, InvalidState if the
+    study has ended, NotFound.
+    """
+    row = lock(tx, project, study)
+    if StudyState(row.state) not in (StudyState.CREATED, StudyState.RUNNING, StudyState.PAUSED):
+        raise InvalidState(f"a study that is {row.state} takes no more configurations")
+    spec = StudySpec.model_validate(row.spec)
+    _refuse([replace(one, pointer=f"/params{one.pointer}") for one in problems(Space.of(spec), params)])
+    waiting = enqueued.count(tx, study)
+    room = row.max_trials - row.next_number - waiting
+    if repeat > room:
+        message = f"only {max(0, room)} more trials may be created: raise budget.max_trials; asked for {repeat}"
+        raise InvalidSpec(FieldError("/repeat", "above_max_trials", message))
     change = StudyChange(study, row.last_seq)
-    change.event(EventType.STUDY_UPDATED, None, {"changed": json.loads(json.dumps(changes))})
-    change.bump(
-        spec=spec.model_dump_json(),
-        max_trials=spec.max_trials,
-        max_running=budget.max_concurrent or MAX_TRIALS,
-        max_failed=budget.max_failed,
-        budget=budget.max_epochs,
-    )
+    enqueued.add(change.batch, study, [params] * repeat)
+    change.event(EventType.STUDY_UPDATED, None, {"enqueued": params, "repeat": repeat})
+    change.flush_study()
     change.run(tx)
-    return Outcome(None, advance=study)
+    return Outcome(waiting + repeat, advance=study)

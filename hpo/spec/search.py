@@ -10,7 +10,7 @@ MAX_TRIALS = 100_000
 
 
 class Objective(SpecModel):
-    """A metric that is searched by; a trial that reaches the ``goal`` of every objective that has one ends the study."""
+    """A metric that is searched by. A trial that reaches the goal of every objective that has one ends the study."""
 
     metric: MetricName
     direction: Literal["maximize", "minimize"]

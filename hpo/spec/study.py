@@ -1,11 +1,12 @@
 """What a user asks for: the whole definition of a study."""
 
+import math
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, JsonValue, StrictInt, field_validator, model_validator
 
 from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
-from hpo.spec.conditions import check_conditions
+from hpo.spec.conditions import check_conditions, prepared
 from hpo.spec.pruners import MAX_RESOURCE, PrunerSpec
 from hpo.spec.rules import MAX_FORBIDDEN, MAX_RULES, LinearRule, check_forbidden, check_rules, parse_rule
 from hpo.spec.samplers import GridSamplerSpec, SamplerSpec, TpeSamplerSpec
@@ -40,6 +41,25 @@ class Retry(SpecModel):
     max_attempts: Annotated[StrictInt, Field(ge=1, le=100)] = 5
 
 
+class WarmTrial(SpecModel):
+    """A configuration and the value of the first objective that it had."""
+
+    params: Annotated[dict[ParamName, Choice], Field(min_length=1)]
+    value: Real
+
+
+class WarmStart(SpecModel):
+    """What is known from before: earlier studies of the project, by name or id, and trials by themselves.
+
+    Parameters are matched by name and kind. Values are compared within their own source only, by rank. The best
+    ``max_trials`` of each source are kept.
+    """
+
+    studies: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    trials: Annotated[tuple[WarmTrial, ...], Field(max_length=1_000)] = ()
+    max_trials: Annotated[StrictInt, Field(ge=1, le=1_000)] = 100
+
+
 class Checkpoints(SpecModel):
     """A checkpoint is written every ``every`` epochs, and always at a rung and when a worker is told to stop."""
 
@@ -49,6 +69,22 @@ class Checkpoints(SpecModel):
 def _readable(text: str) -> str:
     parse_rule(text)
     return text
+
+
+Forbidden = Annotated[
+    tuple[Annotated[dict[ParamName, Values], Field(min_length=1)], ...],
+    Field(
+        max_length=MAX_FORBIDDEN,
+        description="combinations of values that no trial may have: all entries of one together",
+    ),
+]
+SpaceConstraints = Annotated[
+    tuple[Annotated[Text, AfterValidator(_readable)], ...],
+    Field(
+        max_length=MAX_RULES,
+        description="linear inequalities over float and int parameters, such as ``a < b`` or ``2*x + y <= 1``",
+    ),
+]
 
 
 class StudySpec(SpecModel):
@@ -62,20 +98,8 @@ class StudySpec(SpecModel):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)]
     constraints: Annotated[tuple[OutcomeConstraint, ...], Field(max_length=MAX_CONSTRAINTS)] = ()
     search_space: SearchSpace
-    forbidden: Annotated[
-        tuple[Annotated[dict[ParamName, Values], Field(min_length=1)], ...],
-        Field(
-            max_length=MAX_FORBIDDEN,
-            description="combinations of values that no trial may have: all entries of one together",
-        ),
-    ] = ()
-    space_constraints: Annotated[
-        tuple[Annotated[Text, AfterValidator(_readable)], ...],
-        Field(
-            max_length=MAX_RULES,
-            description="linear inequalities over float and int parameters, such as ``a < b`` or ``2*x + y <= 1``",
-        ),
-    ] = ()
+    forbidden: Forbidden = ()
+    space_constraints: SpaceConstraints = ()
     enqueue: Annotated[
         tuple[dict[ParamName, Choice], ...],
         Field(max_length=MAX_ENQUEUED, description="configurations that are trained first"),
@@ -83,6 +107,7 @@ class StudySpec(SpecModel):
     sampler: SamplerSpec = TpeSamplerSpec()
     scheduler: SchedulerSpec = FifoSpec(max_resource=10)
     pruners: Annotated[tuple[PrunerSpec, ...], Field(max_length=MAX_PRUNERS)] = ()
+    warm_start: WarmStart | None = None
     repeats: Annotated[
         StrictInt, Field(ge=1, le=1000, description="how often the same configuration may be trained")
     ] = 1
@@ -136,13 +161,19 @@ class StudySpec(SpecModel):
 
     @property
     def grid_size(self) -> int | None:
-        """Number of points of the grid, None if a parameter is continuous."""
-        size = 1
-        for param in self.search_space:
-            if param.grid_size is None:
-                return None
-            size *= param.grid_size
-        return size
+        """Number of distinct allowed points of the grid, None if a parameter is continuous.
+
+        Raises GridTooLarge where conditions or rules make it necessary to list them and they are too many.
+        """
+        sizes = [param.grid_size for param in self.search_space]
+        if None in sizes:
+            return None
+        if not (self.forbidden or self.space_constraints or any(param.when for param in self.search_space)):
+            return math.prod(size for size in sizes if size is not None)
+        # Imported where it is needed: the client and the command line do without numpy.
+        from hpo.spec.grid import allowed_digits
+
+        return len(allowed_digits(prepared(self.search_space), self.forbidden, self.rules))
 
     @property
     def max_trials(self) -> int:

@@ -121,6 +121,22 @@ class TrialChange(StudyChange):
         if not finite:
             self.set(non_finite=word(losses[-1]))
 
+    def judged(self, vector: Sequence[float], violation: float) -> None:
+        """What a stop says beyond the first objective's loss."""
+        if vector:
+            self.set(vector=list(vector))
+        if violation or self.row.violation:
+            self.set(violation=violation)
+
+    def watch(self, best_merit: float | None, since_best: int) -> None:
+        """Keep how long the study has found nothing better."""
+        self.batch.add(
+            "UPDATE study SET best_merit = %(best)s, since_best = %(since)s WHERE id = %(study)s",
+            best=best_merit,
+            since=since_best,
+            study=self.study,
+        )
+
     def retarget(self, target: int) -> None:
         """Let a running trial train on to ``target``; the epochs up to the old one are reserved already."""
         self.counts["reserved"] += target - self.row.target_step

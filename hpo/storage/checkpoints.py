@@ -6,14 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, Row, text, update
 
 from hpo.storage.tables import CheckpointRow
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
+    """``number``: the trial in whose directory it lies."""
+
     id: UUID
+    number: int
     lease: UUID
     attempt: int
     step: int
@@ -22,15 +25,18 @@ class StoredCheckpoint:
     created_at: datetime
 
 
-def newest(tx: Connection, trial: int, limit: int = 5) -> Sequence[StoredCheckpoint]:
-    """Valid checkpoints of a trial, newest first."""
-    c = CheckpointRow
-    rows = tx.execute(
-        select(c.id, c.lease_id, c.attempt, c.step, c.sha256, c.size_bytes, c.created_at)
-        .where(c.trial_id == trial, c.state == "ok")
-        .order_by(c.step.desc(), c.created_at.desc())
-        .limit(limit)
-    )
+# What a member of a population trained before it went on from another's checkpoint is of another line: not offered.
+_NEWEST = """
+SELECT c.id, t.number, c.lease_id, c.attempt, c.step, c.sha256, c.size_bytes, c.created_at
+FROM checkpoint c JOIN trial t ON t.id = c.trial_id
+LEFT JOIN checkpoint f ON f.id = %(resume_from)s
+WHERE c.state = 'ok' AND (c.trial_id = %(trial)s AND c.step > coalesce(f.step, 0) OR c.id = f.id)
+ORDER BY c.step DESC, c.created_at DESC LIMIT %(limit)s"""
+
+
+def newest(tx: Connection, trial: int, resume_from: UUID | None = None, limit: int = 5) -> Sequence[StoredCheckpoint]:
+    """Valid checkpoints that a trial may resume from, newest first."""
+    rows = tx.exec_driver_sql(_NEWEST, {"trial": trial, "resume_from": resume_from, "limit": limit})
     return [StoredCheckpoint(*row) for row in rows]
 
 
@@ -46,6 +52,7 @@ SELECT c.id, t.study_id, t.number, c.lease_id, c.step FROM (
     GROUP BY trial_id HAVING count(*) > 2 LIMIT 500)) c
 JOIN trial t ON t.id = c.trial_id
 WHERE c.age > 2 AND c.merit > 1 AND t.state <> 'running'
+  AND NOT EXISTS (SELECT 1 FROM trial m WHERE m.resume_from = c.id)
   AND c.created_at < clock_timestamp() - make_interval(secs => :age_s) LIMIT :limit""")
 
 

@@ -15,7 +15,8 @@ from hpo.domain.trial import StopRequest
 from hpo.storage.batch import find, run
 
 _CLAIMED = """
-    t.id, t.study_id, t.number, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step, t.target_step,
+    t.id, t.study_id, t.number, t.bracket, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step,
+    t.target_step, t.resume_from,
     s.queued AS study_queued, s.running AS study_running"""
 
 
@@ -108,6 +109,7 @@ _LOCK = """
 SELECT t.id, t.number, t.bracket, t.rung, t.last_step, t.target_step, t.attempt, t.stop_requested, t.infra_failures,
   t.oom_failures, t.no_progress_attempts, t.lease_id, s.state, s.state_reason, s.budget, s.spent, s.reserved,
   s.max_trials, s.max_failed, s.next_number, s.queued, s.running, s.complete, s.failed, s.last_seq, s.queue,
+  s.best_merit, s.since_best, t.violation, t.resume_from,
   (SELECT extract(epoch FROM clock_timestamp() - a.started_at)::float8 FROM attempt a
    WHERE a.trial_id = t.id AND a.attempt = t.attempt) AS held_s
 FROM trial t JOIN study s ON s.id = t.study_id

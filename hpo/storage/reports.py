@@ -30,3 +30,11 @@ def loss_at(tx: Connection, trial: int, step: int) -> float | None:
     )
     loss: float | None = found.scalar_one_or_none()
     return loss
+
+
+def losses(tx: Connection, trial: int) -> list[tuple[int, float]]:
+    """The accepted (step, loss) pairs of a trial, rising in step; its curve."""
+    found = tx.exec_driver_sql(
+        "SELECT step, loss FROM report WHERE trial_id = %(trial)s AND loss IS NOT NULL ORDER BY step", {"trial": trial}
+    )
+    return [(row.step, row.loss) for row in found]

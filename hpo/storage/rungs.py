@@ -4,13 +4,15 @@ No question reads a whole rung. Each rung keeps its count and a finger: the key 
 An arrival below the finger raises the rank by one; asking for the k-th best walks the index from there (docs/adr/0007).
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from hpo.schedulers.base import Key, RungEntry
+from hpo.schedulers.base import Action, Key, RungEntry, Standing
+from hpo.schedulers.composed import Entered
 from hpo.storage.batch import Batch, find, run
 
 _LOAD = """
@@ -19,7 +21,15 @@ FROM rung r LEFT JOIN LATERAL (
   SELECT e.number, e.loss, e.seq FROM rung_entry e
   WHERE e.study_id = r.study_id AND e.bracket = r.bracket AND e.rung = r.rung AND e.waiting
   ORDER BY e.loss, e.seq LIMIT 1) w ON r.waiting > 0
-WHERE r.study_id = %(study)s"""
+WHERE r.study_id = %(study)s AND r.bracket >= 0"""
+
+_LOAD_LANE = """
+SELECT entries, finger_rank, finger_loss, finger_seq FROM rung
+WHERE study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"""
+
+_ENTRIES = """
+SELECT number, loss, vector, seq, waiting FROM rung_entry
+WHERE study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s ORDER BY loss, seq"""
 
 _AT = "study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"
 _BEST_WAITING = f"SELECT number, loss, seq FROM rung_entry WHERE {_AT} AND waiting ORDER BY loss, seq LIMIT 1"
@@ -32,10 +42,11 @@ ORDER BY loss DESC, seq DESC OFFSET %(skip)s LIMIT 1"""
 
 @dataclass(slots=True)
 class _Rung:
-    entries: int
-    rank: int
-    key: Key | None
-    best_waiting: RungEntry | None
+    entries: int = 0
+    rank: int = 0
+    key: Key | None = None
+    best_waiting: RungEntry | None = None
+    stored: bool = True  # has a row; a rung gets its own with the first entry
     moved: bool = False
     stale: bool = False  # best_waiting was promoted: the next best is looked up when it is asked for
 
@@ -51,11 +62,21 @@ class SqlRungLog:
         self._study = study
         self._loaded: dict[tuple[int, int], _Rung] | None = None
 
-    @property
-    def _rungs(self) -> dict[tuple[int, int], _Rung]:
+    def _rung(self, bracket: int, rung: int) -> _Rung:
         if self._loaded is None:
             self._loaded = self._load()
-        return self._loaded
+        known = self._loaded.get((bracket, rung))
+        if known is None:
+            known = self._loaded[bracket, rung] = self._lane(bracket, rung) if bracket < 0 else _Rung(stored=False)
+        return known
+
+    def _lane(self, bracket: int, rung: int) -> _Rung:
+        """A rule's look, read by itself: there may be hundreds, and a report asks for one. Nobody waits there."""
+        row: Any = find(self._tx, _LOAD_LANE, study=self._study, bracket=bracket, rung=rung)
+        if row is None:
+            return _Rung(stored=False)
+        finger = Key(row.finger_loss, row.finger_seq) if row.finger_rank else None
+        return _Rung(row.entries, row.finger_rank, finger)
 
     def _load(self) -> dict[tuple[int, int], _Rung]:
         rungs = {}
@@ -68,10 +89,10 @@ class SqlRungLog:
         return rungs
 
     def count(self, bracket: int, rung: int) -> int:
-        return self._rungs[bracket, rung].entries
+        return self._rung(bracket, rung).entries
 
     def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
-        state = self._rungs[bracket, rung]
+        state = self._rung(bracket, rung)
         if state.stale:
             row = find(self._tx, _BEST_WAITING, study=self._study, bracket=bracket, rung=rung)
             state.best_waiting = None if row is None else RungEntry(row.number, bracket, rung, row.loss, row.seq)
@@ -79,7 +100,7 @@ class SqlRungLog:
         return state.best_waiting
 
     def kth(self, bracket: int, rung: int, k: int) -> Key | None:
-        state = self._rungs[bracket, rung]
+        state = self._rung(bracket, rung)
         if not 1 <= k <= state.entries:
             return None
         if k != state.rank:
@@ -93,24 +114,36 @@ class SqlRungLog:
             state.rank, state.key, state.moved = k, Key(row.loss, row.seq), True
         return state.key
 
-    def add(self, batch: Batch, entry: RungEntry, decision: str, *, waiting: bool) -> None:
+    def entries(self, bracket: int, rung: int) -> Sequence[Standing]:
+        rows = run(self._tx, _ENTRIES, study=self._study, bracket=bracket, rung=rung)
+        return [
+            Standing(RungEntry(row.number, bracket, rung, row.loss, row.seq, tuple(row.vector or ())), row.waiting)
+            for row in rows
+        ]
+
+    def add(self, batch: Batch, entered: Entered) -> None:
         """Write an arrival with its decision. Run the batch before asking for ``kth`` again."""
-        state = self._rungs[entry.bracket, entry.rung]
+        entry, waiting = entered.entry, entered.waiting
+        state = self._rung(entry.bracket, entry.rung)
+        if not state.stored:
+            create(batch, self._study, entry.bracket, [(entry.rung, entered.resource)])
+            state.stored = True
         state.entries += 1
         if state.key is not None and entry.key < state.key:
             state.rank, state.moved = state.rank + 1, True
         if waiting and not state.stale and (state.best_waiting is None or entry.key < state.best_waiting.key):
             state.best_waiting = entry
         batch.add(
-            "INSERT INTO rung_entry (study_id, bracket, rung, number, loss, seq, decision, waiting) VALUES"
-            " (%(study)s, %(bracket)s, %(rung)s, %(number)s, %(loss)s, %(seq)s, %(decision)s, %(waiting)s)",
+            "INSERT INTO rung_entry (study_id, bracket, rung, number, loss, vector, seq, decision, waiting) VALUES"
+            " (%(study)s, %(bracket)s, %(rung)s, %(number)s, %(loss)s, %(vector)s, %(seq)s, %(decision)s, %(waiting)s)",
             study=self._study,
             bracket=entry.bracket,
             rung=entry.rung,
             number=entry.trial,
             loss=entry.loss,
+            vector=list(entry.vector) if entry.vector else None,
             seq=entry.seq,
-            decision=decision,
+            decision=entered.action.value,
             waiting=waiting,
         )
         key = state.key
@@ -121,7 +154,7 @@ class SqlRungLog:
             bracket=entry.bracket,
             rung=entry.rung,
             waiting=int(waiting),
-            up=int(decision == "continue"),
+            up=int(entered.action is Action.CONTINUE),
             rank=state.rank,
             f_loss=key.loss if key else None,
             f_seq=key.seq if key else None,
@@ -132,7 +165,7 @@ class SqlRungLog:
         """Take a waiting trial out of its rung, upwards. Run the batch before asking for ``best_waiting`` again."""
         bracket, rung = entry_rung
         at = {"study": self._study, "bracket": bracket, "rung": rung}
-        self._rungs[bracket, rung].stale = True
+        self._rung(bracket, rung).stale = True
         batch.add(f"UPDATE rung_entry SET waiting = false WHERE {_AT} AND number = %(number)s", number=number, **at)
         batch.add(f"UPDATE rung SET waiting = waiting - 1, promoted = promoted + 1 WHERE {_AT}", **at)
 
@@ -154,12 +187,12 @@ class SqlRungLog:
                 state.moved = False
 
 
-def create(batch: Batch, study: UUID, levels: tuple[int, ...], bracket: int = 0) -> None:
-    """One row per rung, the last being the full resource."""
-    for rung, resource in enumerate(levels):
+def create(batch: Batch, study: UUID, bracket: int, levels: Iterable[tuple[int, int]]) -> None:
+    """One row per rung and its resource; a rung that is there already stays as it is."""
+    for rung, resource in levels:
         batch.add(
             "INSERT INTO rung (study_id, bracket, rung, resource)"
-            " VALUES (%(study)s, %(bracket)s, %(rung)s, %(resource)s)",
+            " VALUES (%(study)s, %(bracket)s, %(rung)s, %(resource)s) ON CONFLICT DO NOTHING",
             study=study,
             bracket=bracket,
             rung=rung,

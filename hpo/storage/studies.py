@@ -58,13 +58,37 @@ def page(
 
 
 def best(tx: Connection, study: UUID, limit: int = 1) -> Sequence[Row[Any]]:
-    """Trials with the lowest loss at their newest step, best first; failed and cancelled ones do not count."""
+    """Trials with the lowest loss at their newest step, best first.
+
+    Failed and cancelled ones do not count, nor those that break an outcome constraint.
+    """
     t = TrialRow
     return tx.execute(
-        select(t.id, t.number, t.loss, t.params, t.state, t.last_step)
-        .where(t.study_id == study, t.loss.is_not(None), t.state.not_in(["failed", "cancelled"]))
+        select(t.id, t.number, t.loss, t.params, t.state, t.last_step, t.vector)
+        .where(t.study_id == study, t.loss.is_not(None), t.violation == 0, t.state.not_in(["failed", "cancelled"]))
         .order_by(t.loss, t.number)
         .limit(limit)
+    ).all()
+
+
+def vectors(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
+    """Feasible trials with the losses of all objectives at their newest stop: what a Pareto front is made of."""
+    t = TrialRow
+    return tx.execute(
+        select(t.id, t.number, t.loss, t.params, t.state, t.last_step, t.vector)
+        .where(t.study_id == study, t.vector.is_not(None), t.violation == 0, t.state.not_in(["failed", "cancelled"]))
+        .order_by(t.number)
+    ).all()
+
+
+def results(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
+    """Params and loss of the feasible trials that were trained for as long as any of the study."""
+    return tx.exec_driver_sql(
+        "SELECT params, loss FROM trial WHERE study_id = %(study)s AND loss IS NOT NULL AND violation = 0"
+        " AND state IN ('complete', 'pruned', 'paused') AND last_step = (SELECT max(last_step) FROM trial"
+        " WHERE study_id = %(study)s AND loss IS NOT NULL AND state IN ('complete', 'pruned', 'paused'))"
+        " ORDER BY number",
+        {"study": study},
     ).all()
 
 
@@ -85,7 +109,7 @@ def rung_table(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
     return tx.exec_driver_sql(
         "SELECT r.bracket, r.rung, r.resource, r.entries, r.waiting, r.promoted, (SELECT count(*) FROM trial t"
         " WHERE t.study_id = r.study_id AND t.state = 'running' AND t.bracket = r.bracket"
-        " AND t.target_step = r.resource) AS running FROM rung r WHERE r.study_id = %(study)s"
+        " AND coalesce(t.rung, -1) = r.rung - 1) AS running FROM rung r WHERE r.study_id = %(study)s AND r.bracket >= 0"
         " ORDER BY r.bracket, r.rung",
         {"study": study},
     ).all()

@@ -21,7 +21,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy import text as sql
-from sqlalchemy.dialects.postgresql import BYTEA, DOUBLE_PRECISION, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from hpo.domain.study import StudyState
@@ -54,6 +54,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         float: DOUBLE_PRECISION,
         bytes: BYTEA,
+        list[float]: ARRAY(DOUBLE_PRECISION),
     }
 
 
@@ -81,6 +82,18 @@ class ApiKeyRow(Base):
         CheckConstraint("scope IN ('admin', 'write', 'read', 'worker')", name="scope"),
         CheckConstraint("octet_length(secret_sha256) = 32", name="secret_sha256"),
     )
+
+
+class ContestRow(Base):
+    """Several methods on one problem at one budget; its studies name it."""
+
+    __tablename__ = "contest"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
 
 
 class StudyRow(Base):
@@ -115,6 +128,10 @@ class StudyRow(Base):
     failed: Mapped[int] = mapped_column(server_default="0")
     cancelled: Mapped[int] = mapped_column(server_default="0")
     device_seconds: Mapped[float] = mapped_column(server_default="0")  # of all attempts that have ended
+    best_merit: Mapped[float | None]  # the lowest of all rungs so far; kept only where stagnation is watched
+    since_best: Mapped[int] = mapped_column(server_default="0")  # trials that have ended since then
+    earlier: Mapped[dict[str, Any] | None]  # trials of other studies that a warm start begins with
+    contest_id: Mapped[UUID | None] = mapped_column(ForeignKey("contest.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     updated_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     started_at: Mapped[datetime | None]
@@ -137,6 +154,16 @@ class StudyRow(Base):
     )
 
 
+class EnqueuedRow(Base):
+    """A configuration that somebody wants trained before what the sampler proposes, oldest first."""
+
+    __tablename__ = "enqueued"
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    params: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+
+
 class TrialRow(Base):
     __tablename__ = "trial"
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -150,6 +177,8 @@ class TrialRow(Base):
     rung: Mapped[int | None]  # index of the highest rung reached
     loss: Mapped[float | None]  # at the newest step; null while not finite
     non_finite: Mapped[str | None]
+    vector: Mapped[list[float] | None]  # losses of all objectives at the newest stop, where there are several
+    violation: Mapped[float] = mapped_column(server_default="0")  # by which outcome constraints are missed there
     last_step: Mapped[int] = mapped_column(BigInteger, server_default="0")
     target_step: Mapped[int] = mapped_column(BigInteger)
     attempt: Mapped[int] = mapped_column(server_default="0")
@@ -159,6 +188,7 @@ class TrialRow(Base):
     lease_expires_at: Mapped[datetime | None]
     lease_ttl_s: Mapped[float | None]
     stop_requested: Mapped[str | None]
+    resume_from: Mapped[UUID | None]  # a checkpoint of another trial of its population, which it goes on from
     infra_failures: Mapped[int] = mapped_column(server_default="0")
     oom_failures: Mapped[int] = mapped_column(server_default="0")
     no_progress_attempts: Mapped[int] = mapped_column(server_default="0")
@@ -187,7 +217,9 @@ class TrialRow(Base):
             postgresql_where=sql("state = 'queued'"),
         ),
         Index("ix_trial_leases", "lease_expires_at", postgresql_where=sql("state = 'running'")),
+        CheckConstraint("violation >= 0", name="violation"),
         Index("ix_trial_best", "study_id", "loss", "number", postgresql_where=sql("loss IS NOT NULL")),
+        Index("ix_trial_resume_from", "resume_from", postgresql_where=sql("resume_from IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -242,7 +274,8 @@ class RungEntryRow(Base):
     bracket: Mapped[int] = mapped_column(primary_key=True)
     rung: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    loss: Mapped[float]
+    loss: Mapped[float]  # the merit: feasible by loss, then infeasible by violation, then whoever ended on the way
+    vector: Mapped[list[float] | None]  # merits of all objectives, where there are several
     seq: Mapped[int] = mapped_column(BigInteger)
     decision: Mapped[str]
     waiting: Mapped[bool]  # paused here and may still be promoted

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, sele
 from sqlalchemy.dialects.postgresql import JSONB
 
 from hpo.domain.errors import NotFound
-from hpo.storage.tables import AttemptRow, CheckpointRow, EventRow, ReportRow, RungEntryRow, TrialRow
+from hpo.storage.tables import AttemptRow, CheckpointRow, EventRow, ReportRow, TrialRow
 
 Order = Literal["number", "-number", "loss", "-loss"]
 Op = Literal["eq", "ne", "lt", "le", "gt", "ge"]
@@ -83,10 +83,16 @@ def metrics(tx: Connection, trial: int, *, after_step: int, limit: int) -> Seque
     return tx.execute(query.order_by(r.step).limit(limit)).all()
 
 
-def decisions(tx: Connection, study: UUID, number: int) -> Sequence[Row[Any]]:
-    e = RungEntryRow
-    query = select(e.__table__).where(e.study_id == study, e.number == number)
-    return tx.execute(query.order_by(e.seq)).all()
+_DECISIONS = """
+SELECT e.seq, e.bracket, e.rung, g.resource, e.decision, e.at,
+  (SELECT r.loss FROM report r WHERE r.trial_id = %(trial)s AND r.step = g.resource) AS value
+FROM rung_entry e JOIN rung g ON g.study_id = e.study_id AND g.bracket = e.bracket AND g.rung = e.rung
+WHERE e.study_id = %(study)s AND e.number = %(number)s ORDER BY e.seq, e.bracket DESC"""
+
+
+def decisions(tx: Connection, study: UUID, number: int, trial: int) -> Sequence[Row[Any]]:
+    """What was entered for a trial, with its loss there; none for one that ended on its way to the rung."""
+    return tx.exec_driver_sql(_DECISIONS, {"study": study, "number": number, "trial": trial}).all()
 
 
 def attempts(tx: Connection, trial: int) -> Sequence[Row[Any]]:
@@ -107,3 +113,13 @@ def events(tx: Connection, study: UUID, *, after: int, limit: int) -> Sequence[R
     e = EventRow
     query = select(e.__table__).where(e.study_id == study, e.seq > after)
     return tx.execute(query.order_by(e.seq).limit(limit)).all()
+
+
+_CHANGES = """
+SELECT number, data FROM event WHERE study_id = %(study)s AND number IS NOT NULL AND (type = 'trial-created'
+  OR type = 'trial-promoted' AND data ? 'source') ORDER BY seq"""
+
+
+def param_changes(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
+    """Each trial's params as created and as changed when it went on from another's checkpoint, in order."""
+    return tx.exec_driver_sql(_CHANGES, {"study": study}).all()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.errors import CODES, field_errors, pointer
+from api.errors import CODES
 from api.schemas.studies import StudyCreate
 from hpo.domain import errors
 from hpo.domain.errors import LadderError
