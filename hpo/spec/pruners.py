@@ -101,7 +101,8 @@ class CurvePruner(Pruner):
 
     type: Literal["curve"] = "curve"
     min_chance: Annotated[Real, Field(gt=0, lt=1)] = 0.05
-    min_points: Annotated[StrictInt, Field(ge=3, le=MAX_LOOKS)] = 4
+    # Three points leave no curve but the constant one to be told from noise.
+    min_points: Annotated[StrictInt, Field(ge=4, le=MAX_LOOKS)] = 4
 
 
 PrunerSpec = Annotated[
