@@ -1,7 +1,7 @@
 """What a surrogate model learns from: a score for each trial, made of all its rungs."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -15,6 +15,7 @@ from hpo.samplers.pareto import scalarised
 from hpo.samplers.table import Table, Tier
 
 Values = NDArray[np.float64]
+Scale = Callable[[Values], Values]
 MAX_LEVELS = 16  # a rule may look at every epoch: beyond, neighbouring resources count as one rung
 
 
@@ -22,8 +23,7 @@ MAX_LEVELS = 16  # a rule may look at every epoch: beyond, neighbouring resource
 class Evidence:
     """Trials with a result, oldest first: ``codes`` [n, parameters]; the others [n].
 
-    ``scores`` are normal quantiles of the ranks, lower is better: their distribution does not depend on the scale of
-    the losses, and an outlier is no more than the last. ``violations`` are 0 where all constraints are kept.
+    ``scores`` are losses on a scale of their own, lower is better. ``violations`` are 0 where all constraints are kept.
     ``awaited`` are the codes of trials without a result yet.
     """
 
@@ -40,9 +40,15 @@ class Evidence:
 
 
 def gather(
-    table: Table, rows: Sequence[int], *, max_awaited: int, weights: Values | None = None, cost: str | None = None
+    table: Table,
+    rows: Sequence[int],
+    *,
+    scale: Scale,
+    max_awaited: int,
+    weights: Values | None = None,
+    cost: str | None = None,
 ) -> Evidence:
-    """Evidence of the rows given, with the newest awaited trials.
+    """Evidence of the rows given, with the newest awaited trials; ``scale`` turns losses of one rung into scores.
 
     With ``weights`` for several objectives the score is that of their scalarised losses. ``cost`` is ``"epochs"``,
     the resource reached, or ``"seconds"`` of training; None: 1 for all.
@@ -55,11 +61,11 @@ def gather(
     if len(sound):
         chosen = [records[position] for position in sound]
         if violations[sound].all():  # nothing is feasible yet: what is missed by least comes first
-            scores[sound] = normal_scores(violations[sound])
+            scores[sound] = scale(violations[sound])
         elif weights is None:
-            scores[sound] = ladder_scores(chosen)
+            scores[sound] = ladder_scores(chosen, scale)
         else:
-            scores[sound] = normal_scores(scalarised(np.array([record.vector for record in chosen]), weights))
+            scores[sound] = scale(scalarised(np.array([record.vector for record in chosen]), weights))
     scores[diverged] = scores[sound].max() if len(sound) else 0.0
     return Evidence(
         table.codes(rows),
@@ -71,14 +77,27 @@ def gather(
 
 
 def normal_scores(losses: Values) -> Values:
-    """Normal quantiles of the ranks, ties sharing theirs (Gaussian copula, Salinas et al. 2020)."""
+    """Normal quantiles of the ranks, ties sharing theirs (Gaussian copula, Salinas et al. 2020).
+
+    Their distribution does not depend on the scale of the losses, and an outlier is no more than the last.
+    """
     _, inverse, counts = np.unique(losses, return_inverse=True, return_counts=True)
     middles = np.cumsum(counts) - counts / 2
     found: Values = ndtri(middles / len(losses))[inverse]
     return found
 
 
-def ladder_scores(records: Sequence[TrialRecord]) -> Values:
+def robust_scores(losses: Values) -> Values:
+    """Distances from the median in units of the best one's, those on the worse side by their logarithm.
+
+    The shape of the valley is kept for a smooth model, and what failed to train says little more than that it did.
+    """
+    middle = float(np.median(losses))
+    distances = (losses - middle) / (middle - float(losses.min()) or 1.0)
+    return np.where(distances > 0, np.log1p(np.maximum(distances, 0.0)), distances)
+
+
+def ladder_scores(records: Sequence[TrialRecord], scale: Scale) -> Values:
     """One score for each trial from all its rungs; lower is better.
 
     The lowest rung orders all its trials. Each rung above orders its own trials anew: they exchange the scores that
@@ -99,7 +118,7 @@ def ladder_scores(records: Sequence[TrialRecord]) -> Values:
             scores[members[known][order]] = held
             scores[members[~known]] = np.interp(losses[~known], losses[known][order], held)
         else:
-            scores[members] = normal_scores(losses)
+            scores[members] = scale(losses)
     return scores
 
 

@@ -9,6 +9,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.tree import ExtraTreeRegressor
 
 from hpo.samplers.cube import Matrix
+from hpo.samplers.evidence import normal_scores
 from hpo.samplers.surrogate import Plan, SurrogateSearch
 
 Values = NDArray[np.float64]
@@ -48,6 +49,7 @@ def forest_search(
         best=BEST,
         recent=RECENT,
         inactive=INACTIVE,
+        scale=normal_scores,
         random_fraction=random_fraction,
         cost=cost,
     )

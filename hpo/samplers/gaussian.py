@@ -10,13 +10,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from hpo.samplers.cube import Matrix
+from hpo.samplers.evidence import robust_scores
 from hpo.samplers.surrogate import Plan, SurrogateSearch
 
 Values = NDArray[np.float64]
 BEST, RECENT = 60, 140  # an ask stays below 200 ms
 FIT_ON = 80  # trials from which the kernel is learned; every step of it costs their number cubed
-FIT_STEPS = 20
-INACTIVE = 0.5  # equally far from both bounds; its parent's value tells it apart
+FIT_STEPS = 40
+INACTIVE = -0.5  # off the unit interval: in its middle, trials without the parameter would speak of its middle value
 AMPLITUDES, LENGTHS, NOISES = (0.05, 20.0), (0.02, 200.0), (1e-4, 1.0)
 
 
@@ -87,6 +88,7 @@ def gaussian_search(
         best=BEST,
         recent=RECENT,
         inactive=INACTIVE,
+        scale=robust_scores,
         acquisition=acquisition,
         beta=beta,
         cost=cost,

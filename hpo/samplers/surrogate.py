@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
+from threadpoolctl import ThreadpoolController
 
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.acquisition import log_expected_improvement, most_promising
 from hpo.samplers.cube import Matrix
-from hpo.samplers.evidence import Evidence, gather
+from hpo.samplers.evidence import Evidence, Scale, gather
 from hpo.samplers.table import Memory, Table
 from hpo.space.space import Space, sample
 
@@ -39,10 +41,17 @@ class Plan:
     best: int  # trials the model is shown: so many of the best,
     recent: int  # and so many of the newest others
     inactive: float
+    scale: Scale  # from losses to what the model learns
     random_fraction: float = 0.0
     acquisition: Literal["ei", "ucb"] = "ei"
     beta: float = 2.0
     cost: Literal["epochs", "seconds"] | None = None
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """For one thread: sums come out the same on any number of cores, and small matrices wait for no other thread."""
+    return ThreadpoolController()
 
 
 class SurrogateSearch:
@@ -66,15 +75,18 @@ class SurrogateSearch:
             return sample(space, rng)
         if rng.random() < self._plan.random_fraction:
             return sample(space, rng)
-        evidence = self._evidence(table, rng)
-        value = self._acquisition(table, evidence, rng)
-        params = most_promising(table, evidence.incumbents[:10], value, N_RANDOM, rng=rng)
+        with _libraries().limit(limits=1, user_api="blas"):
+            evidence = self._evidence(table, rng)
+            value = self._acquisition(table, evidence, rng)
+            params = most_promising(table, evidence.incumbents[:10], value, N_RANDOM, rng=rng)
         return sample(space, rng) if params is None else params
 
     def _evidence(self, table: Table, rng: np.random.Generator) -> Evidence:
         weights = rng.dirichlet(np.ones(self._n_objectives)) if self._n_objectives > 1 else None
         rows = table.window(self._plan.best, self._plan.recent)
-        return gather(table, rows, max_awaited=MAX_AWAITED, weights=weights, cost=self._plan.cost)
+        return gather(
+            table, rows, scale=self._plan.scale, max_awaited=MAX_AWAITED, weights=weights, cost=self._plan.cost
+        )
 
     def _acquisition(self, table: Table, evidence: Evidence, rng: np.random.Generator) -> Callable[[Matrix], Values]:
         def features(codes: Matrix) -> Matrix:
