@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.domain.merit import INFEASIBLE, WORST
 from hpo.schedulers.base import RungEntry, StopRule
+from hpo.schedulers.rules.curve import CurveRule
+from hpo.schedulers.rules.extrapolate import extrapolate
 from hpo.schedulers.rules.median import MedianRule, PercentileRule
 from hpo.schedulers.rules.patience import PatienceRule
 from hpo.schedulers.rules.threshold import ThresholdRule
@@ -153,3 +156,37 @@ def test_a_trial_like_all_the_others_goes_on(curve: list[float], n: int, percent
         same: dict[str, Any] = {"min_trials": 1, "value": kind, "rivals": kind}
         assert not case.stop(MedianRule(case.levels, **same))
         assert not case.stop(PercentileRule(case.levels, percentile=percent, **same))
+
+
+@given(
+    curve=st.lists(st.floats(-1e299, 1e299) | st.floats(-1, 1) | st.sampled_from([0.0, 1.0]), min_size=4, max_size=12),
+    gaps=st.lists(st.integers(1, 1000), min_size=13, max_size=13),
+    better=st.floats(-1e299, 1e299),
+    worse=st.floats(-1e299, 1e299),
+)
+def test_any_curve_has_a_distribution_and_warns_of_nothing(
+    curve: list[float], gaps: list[int], better: float, worse: float
+) -> None:
+    resources = [sum(gaps[: k + 1]) for k in range(len(curve) + 1)]
+    mixture = extrapolate(resources[:-1], curve, resources[-1])
+    low, high = sorted((better, worse))
+    assert 0 <= mixture.chance_below(low) <= mixture.chance_below(high) <= 1 + 1e-12
+    assert mixture.weights.sum() == pytest.approx(1)
+
+
+@given(
+    curve=st.lists(st.floats(0, 1), min_size=4, max_size=10),
+    complete=st.lists(st.floats(-1, 2) | st.just(WORST), max_size=5),
+    min_chance=st.floats(0.01, 0.9),
+    min_points=st.integers(4, 8),
+)
+def test_the_curve_rule_stops_whose_chance_against_the_best_complete_trial_is_small(
+    curve: list[float], complete: list[float], min_chance: float, min_points: int
+) -> None:
+    levels = (*range(2, 2 * len(curve) + 2, 2), 60)
+    rule = CurveRule(levels, min_chance, min_points)
+    log = MemoryRungLog(RungEntry(n, LANE, len(curve), loss, n) for n, loss in enumerate(complete))
+    entry = RungEntry(99, LANE, len(curve) - 1, curve[-1], 99)
+    judged = min(complete, default=WORST) < INFEASIBLE and len(curve) >= min_points
+    chance = extrapolate(levels[:-1], curve, 60).chance_below(min(complete)) if judged else 1.0
+    assert rule.stops(entry, list(zip(levels, curve[:-1], strict=False)), log) == (chance < min_chance)

@@ -45,7 +45,7 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Family:
+class Family:
     """``g`` and its derivatives by the logarithms of its shape parameters.
 
     ``basis(x, first, *shapes)`` takes x in units of the target, the first x, and shapes that broadcast with x; it
@@ -94,17 +94,17 @@ def _mmf(x: Array, first: float, kappa: Array, delta: Array) -> tuple[Array, ...
 
 
 FAMILIES = (
-    _Family(_inverse_log),
-    _Family(_logarithm),
-    _Family(_power, ((0.05, 5.0),), (10,)),
-    _Family(_exponential, ((0.2, 300.0),), (12,)),
-    _Family(_weibull, ((0.2, 300.0), (0.3, 3.0)), (10, 4)),
-    _Family(_mmf, ((0.2, 300.0), (0.5, 5.0)), (10, 4)),
+    Family(_inverse_log),
+    Family(_logarithm),
+    Family(_power, ((0.05, 5.0),), (10,)),
+    Family(_exponential, ((0.2, 300.0),), (12,)),
+    Family(_weibull, ((0.2, 300.0), (0.3, 3.0)), (10, 4)),
+    Family(_mmf, ((0.2, 300.0), (0.5, 5.0)), (10, 4)),
 )
 
 
 @cache
-def _grid(family: _Family) -> Array:
+def _grid(family: Family) -> Array:
     """The shapes from which the best is the start of a fit [points, shapes], in logarithms."""
     axes = (np.linspace(np.log(low), np.log(high), n) for (low, high), n in zip(family.ends, family.steps, strict=True))
     return np.array(list(product(*axes)))
@@ -145,7 +145,7 @@ def _constant(y: Array) -> Fit:
     return _judge(y - y.mean(), 1, float(y.mean()), leverage=1 / len(y))
 
 
-def _fit(family: _Family, x: Array, y: Array) -> Fit | None:
+def _fit(family: Family, x: Array, y: Array) -> Fit | None:
     """None if the family has too many parameters for the points. ``x`` [n] rises and ends at 1, the target."""
     if len(x) - family.n_params - 1 < 1:
         return None
@@ -158,7 +158,7 @@ def _fit(family: _Family, x: Array, y: Array) -> Fit | None:
     return _judge(curve - y, family.n_params, float(mean[0]), leverage=float(gradient[0] @ inverse @ gradient[0]))
 
 
-def _curve(family: _Family, x: Array, first: float, *, params: Array) -> tuple[Array, Array]:
+def _curve(family: Family, x: Array, first: float, *, params: Array) -> tuple[Array, Array]:
     """a + b g [n] and its gradient by a, b and the shapes [n, params]."""
     g, *slopes = family.basis(x, first, *params[2:])
     columns = [np.ones_like(x), g, *(params[1] * slope for slope in slopes)]
@@ -173,7 +173,7 @@ def _linear(g: Array, y: Array) -> Array:
     return np.stack([y.mean() - b * mean[..., 0], b], axis=-1)
 
 
-def _curved(family: _Family, x: Array, y: Array) -> Array:
+def _curved(family: Family, x: Array, y: Array) -> Array:
     """The parameters of least squares: a, b and the logarithms of the shapes."""
     from scipy.optimize import least_squares
 
