@@ -14,6 +14,9 @@ from api.schemas.studies import (
     BestList,
     BestTrial,
     DryRun,
+    Enqueued,
+    EnqueueIn,
+    ParetoFront,
     RungList,
     RungRead,
     StudyCreate,
@@ -32,6 +35,8 @@ from api.schemas.trials import (
     EventRead,
     MetricPage,
     MetricRead,
+    Schedule,
+    ScheduleSegment,
     TrialPage,
     TrialRead,
 )
@@ -44,6 +49,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 Paged = TypeVar("Paged", StudyPage, TrialPage)
 Spec = StudyCreate | Mapping[str, Any]
 StudyReads = list[StudyRead]
+Segments = list[ScheduleSegment]
 
 
 class Studies:
@@ -156,6 +162,21 @@ class Studies:
     def best(self, study: str, *, top: int = 1) -> list[BestTrial]:
         """The best trials, best first; fewer than ``top`` while fewer have a value."""
         return self._get(f"{_path(study)}/best", BestList, {"top": top}).items
+
+    def pareto(self, study: str) -> ParetoFront:
+        """The trials that no other beats in every objective, and their hypervolume."""
+        return self._get(f"{_path(study)}/pareto", ParetoFront)
+
+    def enqueue(self, study: str, params: Mapping[str, Any], *, repeat: int = 1) -> int:
+        """Have a configuration trained before what the sampler proposes; returns how many wait."""
+        body = EnqueueIn(params=dict(params), repeat=repeat).model_dump_json()
+        headers = {"Idempotency-Key": str(uuid4())}
+        answer = self._http.request("POST", f"{_path(study)}/trials", body, headers=headers)
+        return Enqueued.model_validate_json(answer.content).waiting
+
+    def schedule(self, study: str, number: int) -> Segments:
+        """With which params the trial's weights were trained, from the first epoch on."""
+        return self._get(f"{_trial(study, number)}/schedule", Schedule).items
 
     def events(self, study: str, *, after: int | None = None) -> Iterator[EventRead]:
         """The study's events after ``after`` as they happen; resumes by itself, ends when the study has ended."""

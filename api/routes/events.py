@@ -48,7 +48,11 @@ def start(
 
 @router.get("/studies/{study}/events", response_class=EventSourceResponse, responses=responses("not_found"))
 async def stream_events(
-    request: Request, parts: Parts, caller: Reader, begin: Annotated[Start, Depends(start, scope="function")]
+    request: Request,
+    parts: Parts,
+    caller: Reader,
+    begin: Annotated[Start, Depends(start, scope="function")],
+    follow: Annotated[bool, Query(description="false: end after the events that are there now")] = True,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first (or past ``after`` or Last-Event-ID), then new ones as they happen.
 
@@ -66,7 +70,7 @@ async def stream_events(
             yield ServerSentEvent(data=event_read(event), event=event.type, id=str(event.seq))
             seen = event.seq
         ended = StudyState(row.state) in STUDY_ENDED and row.running + row.queued + row.paused == 0
-        if ended and len(events) < PAGE:
+        if (ended or not follow) and len(events) < PAGE:
             return
         if not events:
             await asyncio.sleep(POLL_S)
