@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.search.figures import Row, table
 from benchmarks.search.methods import METHODS
 from benchmarks.search.render import as_json, markdown
-from benchmarks.search.runs import Cache, Job, Run, run_missing
-from benchmarks.search.tasks import Scale, load_task, scale, task_names
+from benchmarks.search.runs import Cache, Job, Run, run_missing, scales
+from benchmarks.search.tasks import Scale, load_task, task_names
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/hpo"
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True)
 
     run_missing(jobs, cache, asked.data, processes=asked.jobs, fresh=asked.fresh, progress=progress)
-    rows = _rows(methods, tasks, jobs, cache, asked.data)
+    rows = _rows(methods, tasks, jobs, cache, scales(asked.out, asked.data, tasks))
     about = (
         f"{len(tasks)} tasks ({asked.tasks}), {asked.seeds} seeds, {asked.workers} asynchronous workers, "
         f"{len(methods)} methods; means with 95 % bootstrap intervals over tasks."
@@ -53,13 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         asked.json.write_text(json.dumps(as_json(rows, about), indent=1) + "\n")
 
 
-def _rows(methods: list[str], tasks: list[str], jobs: list[Job], cache: Cache, data: Path) -> list[Row]:
+def _rows(methods: list[str], tasks: list[str], jobs: list[Job], cache: Cache, sampled: dict[str, Scale]) -> list[Row]:
     runs = [_known(cache, job) for job in jobs]
     found = cache.best_losses()
-    sampled = {task: scale(data, task) for task in tasks}
     # A method may find what a large random sample missed.
-    scales = [Scale(min(sampled[task].best, found[task]), sampled[task].reference) for task in tasks]
-    return table(methods, tasks, runs, scales)
+    best = [Scale(min(sampled[task].best, found[task]), sampled[task].reference) for task in tasks]
+    return table(methods, tasks, runs, best)
 
 
 def _known(cache: Cache, job: Job) -> Run:

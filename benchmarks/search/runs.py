@@ -7,12 +7,12 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.search.methods import METHODS, run_method
-from benchmarks.search.tasks import load_task
+from benchmarks.search.tasks import SAMPLE, Scale, load_task, scale
 from benchmarks.search.trace import Trace
 
 # Small matrices: a second thread only takes the core of another run.
@@ -80,6 +80,19 @@ class Cache:
         # One write of a whole line: two benchmarks may fill the same cache.
         with (self._folder / f"{name}.jsonl").open("a") as file:
             file.write(line + "\n")
+
+
+def scales(folder: Path, data: Path, tasks: Sequence[str]) -> dict[str, Scale]:
+    """The scale of each task, kept in the folder too: the sample takes seconds for a task."""
+    path = folder / f"scales_{SAMPLE}.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    found = {task: Scale(**known[task]) if task in known else scale(data, task) for task in tasks}
+    if found.keys() - known.keys():
+        # Whole or not at all: another benchmark may be reading.
+        whole = path.with_suffix(f".{os.getpid()}")
+        whole.write_text(json.dumps(known | {task: asdict(one) for task, one in found.items()}, indent=1))
+        whole.replace(path)
+    return found
 
 
 def run_missing(

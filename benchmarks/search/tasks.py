@@ -5,7 +5,6 @@ The data and their formats are described in the README beside them.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +95,6 @@ def load_task(data: Path, name: str) -> Task:
     raise ValueError(f"unknown task {name!r}, want one of {', '.join(task_names('all'))}")
 
 
-@cache
 def scale(data: Path, name: str) -> Scale:
     """Best loss of ``SAMPLE`` random configurations at any epoch, and the median of their last."""
     task = load_task(data, name)
