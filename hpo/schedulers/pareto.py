@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from hpo.domain.merit import WORST
 from hpo.schedulers.base import Key, RungEntry, RungLog, Standing
 
-Place = tuple[int, int]
-
 
 class ParetoLog:
     """A RungLog whose losses are positions: an entry's is its 0-based place in the order of its rung.
@@ -22,7 +20,7 @@ class ParetoLog:
 
     def __init__(self, log: RungLog) -> None:
         self._log = log
-        self._orders: dict[Place, list[RungEntry]] = {}
+        self._orders: dict[tuple[int, int], list[RungEntry]] = {}
 
     def count(self, bracket: int, rung: int) -> int:
         return self._log.count(bracket, rung)
@@ -31,36 +29,41 @@ class ParetoLog:
         if k < 1:
             raise ValueError(f"k counts from 1, got {k}")
         order = self._order(bracket, rung)
-        return order[k - 1].key if k <= len(order) else None
+        return _placed(order[k - 1], k - 1).key if k <= len(order) else None
 
     def best_waiting(self, bracket: int, rung: int) -> RungEntry | None:
         if self._log.best_waiting(bracket, rung) is None:
             return None
-        return next(one.entry for one in self.entries(bracket, rung) if one.waiting)
+        waiting = self._waiting(bracket, rung)
+        at, entry = next((at, one) for at, one in enumerate(self._order(bracket, rung)) if one.trial in waiting)
+        return _placed(entry, at)
 
     def entries(self, bracket: int, rung: int) -> list[Standing]:
-        waiting = {one.entry.trial for one in self._log.entries(bracket, rung) if one.waiting}
-        return [Standing(entry, entry.trial in waiting) for entry in self._order(bracket, rung)]
+        waiting = self._waiting(bracket, rung)
+        return [Standing(_placed(one, at), one.trial in waiting) for at, one in enumerate(self._order(bracket, rung))]
 
     def placed(self, entry: RungEntry) -> RungEntry:
         """The arriving entry, its loss half a place before its position in the rung with itself: no loss equals it.
 
         So ``is_among_best`` answers exactly whether it is one of the best of them all.
         """
-        if entry.loss >= WORST:
-            return entry
         there = [one.entry for one in self._log.entries(entry.bracket, entry.rung)]
         ahead = [one.seq for one in ordered([*there, entry])].index(entry.seq)
-        return replace(entry, loss=ahead - 0.5)
+        return _placed(entry, ahead - 0.5)
+
+    def _waiting(self, bracket: int, rung: int) -> set[int]:
+        return {one.entry.trial for one in self._log.entries(bracket, rung) if one.waiting}
 
     def _order(self, bracket: int, rung: int) -> list[RungEntry]:
-        place = (bracket, rung)
-        known = self._orders.get(place, [])
+        known = self._orders.get((bracket, rung), [])
         if len(known) != self._log.count(bracket, rung):
             known = ordered([one.entry for one in self._log.entries(bracket, rung)])
-            known = [one if one.loss >= WORST else replace(one, loss=float(at)) for at, one in enumerate(known)]
-            self._orders[place] = known
+            self._orders[bracket, rung] = known
         return known
+
+
+def _placed(entry: RungEntry, position: float) -> RungEntry:
+    return entry if entry.loss >= WORST else replace(entry, loss=float(position))
 
 
 def ordered(entries: Sequence[RungEntry]) -> list[RungEntry]:
