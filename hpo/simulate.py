@@ -60,7 +60,8 @@ class Faults:
 class Simulation:
     """What happened. ``times_s`` says when, one instant per event; lost epochs are those that a fault undid.
 
-    ``epochs`` counts those that stand, each once. ``makespan_s`` is when the last worker came to rest.
+    ``epochs`` counts each epoch of a trial once, however often it was trained; an epoch in which a fault struck does
+    not count. ``makespan_s`` is when the last worker came to rest.
     """
 
     events: tuple[Event, ...]
@@ -97,7 +98,7 @@ class _Trial:
     params: Params
     due: int = 0  # rung that it reaches next
     saved: int = 0  # epochs in its newest checkpoint
-    done: int = 0  # epochs reported
+    done: int = 0  # epochs reported, of which a fault may have undone those since the checkpoint
     past: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -192,6 +193,7 @@ class _Simulator:
                 self._requeue(trial, EndClass.INFRA)
             case _Segment(trial, killed=True):
                 self._free(trial)
+                self._reported(trial, alarm.step - 1)
                 self.kills += 1
                 self.orphans += 1
                 self._alarm(self.faults.lease_s, _Requeue(trial))
@@ -199,7 +201,9 @@ class _Simulator:
             case _Segment(trial, failed=True):
                 self._free(trial)
                 self.idle += 1
-                self._drop(trial, TrialState.FAILED, EndClass.USER_ERROR, {"step": alarm.step})
+                self._reported(trial, alarm.step - 1)
+                step = {"step": self.trials[trial].done}
+                self._drop(trial, TrialState.FAILED, EndClass.USER_ERROR, step)
             case _Segment(trial):
                 self._free(trial)
                 self.idle += 1
@@ -211,9 +215,15 @@ class _Simulator:
         self.reserved -= trial.target - trial.done
         self.busy_until_s = self.now_s
 
+    def _reported(self, number: int, step: int) -> None:
+        trial = self.trials[number]
+        self.epochs += max(0, step - trial.done)
+        trial.done = max(step, trial.done)
+
     def _requeue(self, number: int, end_class: EndClass) -> None:
         self.queue.append(number)
-        self._record(EventType.TRIAL_REQUEUED, number, {"state": "queued", "end_class": end_class.value})
+        data = {"state": TrialState.QUEUED.value, "end_class": end_class.value, "step": self.trials[number].done}
+        self._record(EventType.TRIAL_REQUEUED, number, data)
 
     def _hand_out(self) -> None:
         """Give every idle worker something to do, until nothing is left or the study is over."""
@@ -265,6 +275,7 @@ class _Simulator:
         params = self.engine.ask(self.history.before(number), number)
         if params is None:
             self.max_trials = number
+            self._record(EventType.STUDY_UPDATED, None, {"max_trials": number, "reason": "space_exhausted"})
             return True
         self.trials.append(_Trial(bracket, target, params))
         self._record(
@@ -275,7 +286,7 @@ class _Simulator:
 
     def _start(self, number: int) -> None:
         trial = self.trials[number]
-        self._record(EventType.TRIAL_STARTED, number, {"from": trial.done})
+        self._record(EventType.TRIAL_STARTED, number, {"from": trial.saved})
         self.idle -= 1
         self.running += 1
         self.reserved += trial.target - trial.done
@@ -304,8 +315,7 @@ class _Simulator:
 
     def _report(self, segment: _Segment) -> None:
         number, trial, end = segment.trial, self.trials[segment.trial], segment.end
-        self.epochs += segment.step - trial.done
-        trial.done = segment.step
+        self._reported(number, segment.step)
         if not math.isfinite(end.loss):
             self._drop(number, TrialState.PRUNED, EndClass.DIVERGED, {"step": segment.step})
             return
@@ -362,7 +372,7 @@ class _Simulator:
             complete=self.complete,
         )
 
-    def _record(self, kind: EventType, trial: int, data: dict[str, Any]) -> None:
+    def _record(self, kind: EventType, trial: int | None, data: dict[str, Any]) -> None:
         event = Event(len(self.events) + 1, kind, trial, data)
         self.history.apply(event)
         self.events.append(event)
