@@ -4,6 +4,7 @@ A scheduler is a pure function of the rung log and a sampler of the history, so 
 can be derived by whoever has the events.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,12 +32,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What was derived again up to the end or to the first ``difference``."""
+    """What was derived again up to the end or to the first ``difference``.
+
+    ``entered`` holds what stands in the rungs by then, in the order of its coming, with the action of its arrival.
+    """
 
     decisions: int
     promotions: int
     suggestions: int
     difference: Difference | None
+    entered: tuple[Entered, ...] = ()
 
 
 SPACE_FIELDS = frozenset({"search_space", "forbidden", "space_constraints"})
@@ -86,9 +91,12 @@ class _Verifier:
 
     def __init__(self, spec: StudySpec, log: Sequence[Event], earlier: Sequence[TrialRecord]) -> None:
         self._earlier = earlier
+        self._spec = spec
         self._engine = Engine(spec, earlier)
         self._rungs = MemoryRungLog()
+        self._entered: list[Entered] = []
         self._states: dict[int, TrialState] = {}
+        self._count: Counter[TrialState] = Counter()
         self._due: dict[int, int] = {}  # rung that a trial reaches next
         self._target: dict[int, int] = {}
         self._past: dict[int, list[tuple[int, float]]] = {}
@@ -98,8 +106,15 @@ class _Verifier:
         self._seen = _Seen(log) if log else None
         self._counts = {"decisions": 0, "promotions": 0, "suggestions": 0}
 
+    def _move(self, trial: int, state: TrialState) -> None:
+        # Kept as counts: a promotion would else look at every trial.
+        if trial in self._states:
+            self._count[self._states[trial]] -= 1
+        self._states[trial] = state
+        self._count[state] += 1
+
     def result(self, difference: Difference | None) -> Replay:
-        return Replay(**self._counts, difference=difference)
+        return Replay(**self._counts, difference=difference, entered=tuple(self._entered))
 
     def check(self, event: Event) -> None:
         if self._last_seq is not None and event.seq <= self._last_seq:
@@ -120,24 +135,27 @@ class _Verifier:
         elif event.type is EventType.TRIAL_FINISHED:
             self._ended(event, event.trial)
         elif event.type is EventType.TRIAL_STARTED:
-            self._states[event.trial] = TrialState.RUNNING
+            self._move(event.trial, TrialState.RUNNING)
         elif event.type is EventType.TRIAL_REQUEUED:
-            self._states[event.trial] = TrialState.QUEUED
+            self._move(event.trial, TrialState.QUEUED)
 
     def _study_updated(self, data: dict[str, Any]) -> None:
         if "changed" in data:
-            spec = _changed(self._engine.spec, data["changed"])
+            self._spec = _changed(self._spec, data["changed"])
             if data["changed"].keys() & SPACE_FIELDS:
-                self._engine = Engine(spec, self._earlier)
-            self._max_trials = spec.max_trials
+                self._engine = Engine(self._spec, self._earlier)
+            self._max_trials = max(self._spec.max_trials, len(self._states))
         self._max_trials = data.get("max_trials", self._max_trials)
 
     def _created(self, trial: int, data: dict[str, Any]) -> None:
-        self._states[trial] = TrialState.QUEUED
+        bracket = self._engine.bracket_of(trial)
+        if data["bracket"] != bracket:
+            raise _Differs(f"bracket {bracket}", f"bracket {data['bracket']}")
+        self._move(trial, TrialState.QUEUED)
         self._due[trial] = 0
         self._past[trial] = []
         self._params[trial] = data["params"]
-        self._target[trial] = self._engine.first_target(self._engine.bracket_of(trial))
+        self._target[trial] = self._engine.first_target(bracket)
         if self._seen is None:
             return
         if not data.get("enqueued"):
@@ -169,9 +187,8 @@ class _Verifier:
             self._due[trial] = verdict.rung + 1
         if recorded.target is not None:
             self._target[trial] = recorded.target
-        self._states[trial] = _STATE_AFTER[recorded.action]
-        if data.get("queued"):  # promoted in place, but the budget did not hold its next stop
-            self._states[trial] = TrialState.QUEUED
+        # Queued: promoted in place, but the budget did not hold its next stop.
+        self._move(trial, TrialState.QUEUED if data.get("queued") else _STATE_AFTER[recorded.action])
 
     def _promoted(self, trial: int, data: dict[str, Any]) -> None:
         work = self._engine.next_work(self._rungs, self._view())
@@ -195,34 +212,34 @@ class _Verifier:
             self._params[trial] = explored
         self._counts["promotions"] += 1
         self._rungs.leave(*place, trial)
-        self._states[trial] = TrialState.QUEUED
+        self._move(trial, TrialState.QUEUED)
         self._target[trial] = work.target
 
     def _ended(self, event: Event, trial: int) -> None:
-        bracket, due = self._engine.bracket_of(trial), self._due[trial]
-        if self._states[trial] is TrialState.PAUSED:
+        bracket, due, before = self._engine.bracket_of(trial), self._due[trial], self._states[trial]
+        if before is TrialState.PAUSED:
             self._rungs.leave(bracket, due - 1, trial)
-        self._states[trial] = TrialState(event.data["state"])
-        if "dropped_at" not in event.data:
-            return
-        entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq)
-        expected = [one.entry.rung for one in entered]
-        if expected != [event.data["dropped_at"]]:
-            raise _Differs(f"the worst of rung {expected}", f"of rung {event.data['dropped_at']}")
+        # Who waits in vain for the end of the study is due nowhere any more.
+        running = before is TrialState.RUNNING
+        entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq) if running else []
+        expected, recorded = entered[0].entry.rung if entered else None, event.data.get("dropped_at")
+        if expected != recorded:
+            raise _Differs(_last_of(expected), _last_of(recorded))
+        self._move(trial, TrialState(event.data["state"]))
         self._enter(entered)
 
     def _enter(self, entered: Iterable[Entered]) -> None:
         for one in entered:
             self._rungs.add(one.entry, waiting=one.waiting)
+            self._entered.append(one)
 
     def _view(self) -> StudyView:
-        states = list(self._states.values())
         return StudyView(
-            created=len(states),
+            created=len(self._states),
             max_trials=self._max_trials,
-            queued=states.count(TrialState.QUEUED),
-            running=states.count(TrialState.RUNNING),
-            complete=states.count(TrialState.COMPLETE),
+            queued=self._count[TrialState.QUEUED],
+            running=self._count[TrialState.RUNNING],
+            complete=self._count[TrialState.COMPLETE],
         )
 
 
@@ -257,3 +274,7 @@ _STATE_AFTER = {
 
 def _told(decision: Decision) -> str:
     return decision.action if decision.target is None else f"{decision.action} to {decision.target}"
+
+
+def _last_of(rung: int | None) -> str:
+    return "last of no rung" if rung is None else f"last of rung {rung}"
