@@ -12,7 +12,7 @@ from hpo.spec.rules import ROUNDING, LinearRule
 from hpo.spec.space import FloatParam, IntParam
 
 NODES = 1_000  # of branch and bound: a limit that is the same on every machine, as one of time would not be
-INFEASIBLE = 2  # status of scipy.optimize.milp
+OPTIMAL, INFEASIBLE = 0, 2  # status of scipy.optimize.milp
 
 
 def variables_of(space: Space, rules: Sequence[LinearRule]) -> list[FloatParam | IntParam]:
@@ -31,6 +31,7 @@ class Polytope:
         self, space: Space, rules: Sequence[LinearRule], params: Params, *, constants: Container[str] = ()
     ) -> None:
         """``rules`` must apply to ``params``, of which the values of ``constants`` and of fixed parameters are used."""
+        self._rules, self._params = rules, params
         self.variables = [param for param in variables_of(space, rules) if param.name not in constants]
         sizes = [param.grid_size for param in self.variables]
         self._low = np.array([float(param.low) for param in self.variables])
@@ -39,8 +40,9 @@ class Polytope:
         self._stepped = np.array([size is not None for size in sizes], dtype=bool)
         with np.errstate(all="ignore"):  # ranges near the largest float overflow: no program is made of them
             rows = [self._row(rule, params) for rule in rules]
-        self._matrix = np.array([row for row, _ in rows]).reshape(len(rows), len(self.variables))
-        self._bounds = np.array([bound for _, bound in rows])
+        self._matrix = np.array([row for row, _, _ in rows]).reshape(len(rows), len(self.variables))
+        self._bounds = np.array([bound for _, bound, _ in rows])
+        self._margins = np.array([margin for _, _, margin in rows])
         arrays = (self._unit, self._matrix, self._bounds)
         self._is_finite = all(bool(np.isfinite(array).all()) for array in arrays)
 
@@ -51,14 +53,17 @@ class Polytope:
         if not self._is_finite:
             return False
         if n == 0:
-            return bool((self._bounds < 0).any())
+            return not all(rule.holds(self._params) for rule in self._rules)
+        # What strict rules must keep of distance is below the solver's tolerance, so it finds the largest distance.
         found = milp(
-            np.zeros(n),
-            constraints=LinearConstraint(self._matrix, -np.inf, self._bounds),
-            bounds=Bounds(0, self._last),
-            integrality=self._stepped,
+            np.append(np.zeros(n), -1.0),
+            constraints=LinearConstraint(np.column_stack([self._matrix, self._margins > 0]), -np.inf, self._bounds),
+            bounds=Bounds(0, np.append(self._last, 1.0)),
+            integrality=np.append(self._stepped, False),
             options={"node_limit": NODES},
         )
+        if found.status == OPTIMAL and (self._margins > 0).any():
+            return bool(found.x[n] < self._margins.max() / 2)
         return bool(found.status == INFEASIBLE)
 
     def nearest(self, params: Params) -> dict[str, ParamValue] | None:
@@ -75,7 +80,9 @@ class Polytope:
         weights = np.maximum(self._last.min() / self._last, 1e-6)
         eye = np.eye(n)
         constraints = [
-            LinearConstraint(np.hstack([self._matrix, np.zeros_like(self._matrix)]), -np.inf, self._bounds),
+            LinearConstraint(
+                np.hstack([self._matrix, np.zeros_like(self._matrix)]), -np.inf, self._bounds - self._margins
+            ),
             LinearConstraint(np.hstack([eye, -eye]), -np.inf, target),
             LinearConstraint(np.hstack([-eye, -eye]), -np.inf, -target),
         ]
@@ -97,29 +104,30 @@ class Polytope:
                 values[param.name] = param.point(round(position))
         return values
 
-    def _row(self, rule: LinearRule, params: Params) -> tuple[NDArray[np.float64], float]:
-        """Coefficients of the positions, and their bound; scaled, since the solver's tolerance is absolute."""
+    def _row(self, rule: LinearRule, params: Params) -> tuple[NDArray[np.float64], float, float]:
+        """Coefficients of the positions, their bound, and how far below it a strict rule over real numbers must stay.
+
+        Scaled, since the solver's tolerance is absolute.
+        """
         coefficients: Mapping[str, float] = dict(rule.coefficients)
         of_variables = np.array([coefficients.get(param.name, 0.0) for param in self.variables])
         known = {param.name for param in self.variables}
         constants = [c * float(params[name]) for name, c in rule.coefficients if name not in known]
         bound = rule.bound - sum(constants) - float(of_variables @ self._low)
-        if rule.strict:
-            bound -= self._margin(rule, of_variables, constants)
+        margin = 0.0
+        if rule.strict and self._is_whole(rule, params):
+            bound -= 1.0
+        elif rule.strict:  # twice what LinearRule.holds takes for rounding
+            highs = np.array([max(abs(param.low), abs(param.high)) for param in self.variables], dtype=float)
+            margin = 2 * ROUNDING * (float(np.abs(of_variables) @ highs) + sum(map(abs, constants)) + abs(rule.bound))
         row = of_variables * self._unit
         scale = float(np.abs(row).max(initial=0.0)) or 1.0
-        return row / scale, bound / scale
+        return row / scale, bound / scale, margin / scale
 
-    def _margin(self, rule: LinearRule, of_variables: NDArray[np.float64], constants: Sequence[float]) -> float:
-        """How far below its bound a strict rule must stay for ``LinearRule.holds`` to see the difference."""
-        if (
-            rule.whole
-            and all(isinstance(param, IntParam) for param in self.variables)
-            and all(constant.is_integer() for constant in constants)
-        ):
-            return 1.0
-        highs = np.array([max(abs(param.low), abs(param.high)) for param in self.variables], dtype=float)
-        return 2 * ROUNDING * (float(np.abs(of_variables) @ highs) + sum(map(abs, constants)) + abs(rule.bound))
+    def _is_whole(self, rule: LinearRule, params: Params) -> bool:
+        """Are both sides of the rule whole numbers, whatever the variables are?"""
+        whole = {param.name for param in self.variables if isinstance(param, IntParam)}
+        return rule.whole and all(name in whole or isinstance(params.get(name), int) for name in rule.names)
 
 
 def _unit(param: FloatParam | IntParam) -> float:

@@ -90,7 +90,7 @@ def problems(space: Space, params: Params) -> list[FieldError]:
         error = _problem(param, params, active, parents_known=parents_known)
         if error is not None:
             found.append(error)
-        if error is not None or not parents_known:
+        if not parents_known or (error is not None and error.code != "inactive_parameter"):
             doubtful.add(param.name)
     if not found and (rule := broken_rule(space, active)) is not None:
         found.append(FieldError("", "broken_rule", f"the configuration breaks a rule of the space: {rule}"))

@@ -150,3 +150,49 @@ def test_a_grid_larger_than_the_budget_is_fine() -> None:
 def test_a_thousand_choices_are_checked_to_the_last() -> None:
     sizes = choice("batch_size", *range(2, 1001), 10_000)
     assert found(image_study(sizes)) == [("/search_space/0", "value_refused")]
+
+
+def test_conditions_are_kept_when_the_ends_of_a_space_are_tried() -> None:
+    architecture = choice("architecture", "two_conv", "resnet_small")
+    data = {"dataset": "cifar10"}
+    only = ints("filters1", 8, 64) | {"when": {"architecture": "two_conv"}}
+    assert found(image_study(architecture, only, config=data)) == []
+    wrong = ints("filters1", 8, 64) | {"when": {"architecture": "resnet_small"}}
+    assert found(image_study(architecture, wrong, config=data)) == [("/search_space/1/name", "unknown_name")]
+
+
+@pytest.mark.parametrize("parent", ["sgd", "adam"])
+def test_a_refused_value_is_found_under_any_condition(parent: str) -> None:
+    momentum = floats("momentum", 0, 9) | {"when": {"optimizer": parent}}
+    assert found(image_study(choice("optimizer", "sgd", "adam"), momentum)) == [("/search_space/1", "value_refused")]
+
+
+def test_a_refused_value_is_found_behind_nested_conditions() -> None:
+    space = (
+        choice("dtype", "bf16", "float32"),
+        choice("optimizer", "adam", "sgd") | {"when": {"dtype": "bf16"}},
+        floats("momentum", 0, 9) | {"when": {"optimizer": "sgd"}},
+    )
+    pointers = {pointer for pointer, _ in found(image_study(*space))}
+    assert "/search_space/2" in pointers
+
+
+def test_a_fixed_value_that_the_trainer_refuses_is_found() -> None:
+    fixed = {"type": "fixed", "name": "batch_size", "value": 9000}
+    assert found(image_study(floats("lr", 0.1, 0.2), fixed)) == [("/search_space/1", "value_refused")]
+
+
+def test_what_the_rules_of_the_space_exclude_is_not_held_against_it() -> None:
+    pair = (choice("architecture", "two_conv", "resnet_small"), choice("dataset", "cifar10", "digits"))
+    deep = ints("stages", 1, 6) | {"when": {"architecture": "resnet_small"}}
+    assert found(image_study(*pair, deep)) == [("/search_space/0", "value_refused")]  # six stages need 32 px
+    allowed = image_study(*pair, deep, forbidden=[{"architecture": "resnet_small", "dataset": "digits"}])
+    assert found(allowed) == []
+
+
+def test_a_refused_value_is_found_beside_a_rule_that_forbids_all_highest_at_once() -> None:
+    space = (floats("lr", 1e-3, 100), floats("momentum", 0, 0.9))
+    assert found(image_study(*space)) == [("/search_space/0", "value_refused")]
+    assert found(image_study(*space, space_constraints=["lr + momentum <= 100.5"])) == [
+        ("/search_space/0", "value_refused")
+    ]

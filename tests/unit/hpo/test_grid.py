@@ -2,17 +2,20 @@ import pytest
 
 from hpo.domain.history import RngKey
 from hpo.samplers.grid import GridSearch, shuffled
+from hpo.space.space import Space
 from hpo.spec.space import CategoricalParam, FloatParam, IntParam
 
 # E4 of EXPERIMENTS.md: 5 * 2 * 4 * 4 * 3 * 3 * 2 points
-PAPER_2 = (
-    FloatParam(type="float", name="dropout", low=0.0, high=0.4, step=0.1),
-    CategoricalParam(type="categorical", name="activation", choices=("relu", "sigmoid")),
-    CategoricalParam(type="categorical", name="filters1", choices=(16, 32, 64, 128)),
-    CategoricalParam(type="categorical", name="filters2", choices=(16, 32, 64, 128)),
-    CategoricalParam(type="categorical", name="dense_units", choices=(64, 128, 256)),
-    CategoricalParam(type="categorical", name="optimizer", choices=("sgd", "rmsprop", "adam")),
-    CategoricalParam(type="categorical", name="lr", choices=(0.001, 0.01)),
+PAPER_2 = Space(
+    (
+        FloatParam(type="float", name="dropout", low=0.0, high=0.4, step=0.1),
+        CategoricalParam(type="categorical", name="activation", choices=("relu", "sigmoid")),
+        CategoricalParam(type="categorical", name="filters1", choices=(16, 32, 64, 128)),
+        CategoricalParam(type="categorical", name="filters2", choices=(16, 32, 64, 128)),
+        CategoricalParam(type="categorical", name="dense_units", choices=(64, 128, 256)),
+        CategoricalParam(type="categorical", name="optimizer", choices=("sgd", "rmsprop", "adam")),
+        CategoricalParam(type="categorical", name="lr", choices=(0.001, 0.01)),
+    )
 )
 
 
@@ -46,7 +49,7 @@ def test_the_first_points_of_many_seeds_cover_the_grid_evenly() -> None:
 
 
 def test_a_grid_larger_than_memory_is_no_obstacle() -> None:
-    space = tuple(IntParam(type="int", name=f"p{index}", low=0, high=2**53) for index in range(200))
+    space = Space(tuple(IntParam(type="int", name=f"p{index}", low=0, high=2**53) for index in range(200)))
     first, second = (GridSearch().ask(space, (), RngKey(0, number)) for number in (0, 1))
     assert first != second
     assert len(set(first.values())) > 150

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hpo.space.space import grid_point, grid_size, problems
+from hpo.space.space import Space, grid_point, grid_size, problems
 from hpo.space.values import choice_index, complaint, draw, grid_value
 from hpo.spec.space import CategoricalParam, FloatParam, IntParam
 
@@ -25,7 +25,7 @@ def test_a_continuous_parameter_has_no_grid() -> None:
     with pytest.raises(ValueError, match="lr is continuous"):
         grid_value(LR, 0)
     with pytest.raises(ValueError, match="lr is continuous"):
-        grid_size([UNITS, LR])
+        grid_size(Space((UNITS, LR)))
 
 
 def test_a_log_parameter_is_drawn_evenly_over_its_decades() -> None:
@@ -70,7 +70,9 @@ def test_a_value_within_rounding_of_a_step_is_accepted_and_one_between_steps_is_
 
 
 def test_problems_name_each_parameter_that_is_wrong_missing_or_unknown() -> None:
-    found = problems([LR, DROPOUT, UNITS, MIXED], {"lr": float("nan"), "dropout": "high", "mixed": 2, "momentum": 0.9})
+    found = problems(
+        Space((LR, DROPOUT, UNITS, MIXED)), {"lr": float("nan"), "dropout": "high", "mixed": 2, "momentum": 0.9}
+    )
     assert [(error.pointer, error.code) for error in found] == [
         ("/momentum", "unknown_parameter"),
         ("/lr", "value_not_in_space"),
@@ -87,6 +89,6 @@ def test_bools_are_no_numbers() -> None:
 
 
 def test_the_last_parameter_of_a_grid_turns_fastest() -> None:
-    points = [tuple(grid_point([UNITS, DROPOUT], index).values()) for index in (0, 1, 5, 14)]
+    points = [tuple(grid_point(Space((UNITS, DROPOUT)), index).values()) for index in (0, 1, 5, 14)]
     assert points == [(32, 0.0), (32, 0.1), (64, 0.0), (96, 0.4)]
-    assert grid_size([UNITS, DROPOUT]) == 15
+    assert grid_size(Space((UNITS, DROPOUT))) == 15

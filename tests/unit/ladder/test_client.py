@@ -108,6 +108,8 @@ def test_a_study_is_created_from_keyword_arguments() -> None:
         "high": 0.1,
         "log": True,
         "step": None,
+        "when": None,
+        "default": None,
     }
     assert sent["trainer"] == {"name": "image-cnn", "config": {"dataset": "digits"}, "resources": {"queue": "gpu"}}
     assert sent["budget"] == {"max_trials": 7}
