@@ -17,8 +17,6 @@ from sqlalchemy import Connection
 
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import LadderError, NotFound
-from hpo.domain.history import Params, TrialRecord
-from hpo.domain.trial import TrialState
 from hpo.doorbell import Doorbell
 from hpo.lifecycle import advance, leases, sweep
 from hpo.lifecycle.advance import Progress, Room
@@ -85,19 +83,7 @@ class Control:
     def _sample(self, study: UUID, room: Room) -> None:
         history = self._histories.get(study)
         self._db.read(lambda tx: history.sync(tx, study, room.cursor))
-        records = list(history.before(room.first))
-        for number, given in enumerate(room.enqueued, start=room.first):
-            records.append(TrialRecord(number, given.params, TrialState.QUEUED))
-        asked: list[Params] = []
-        for number in range(len(records), room.first + min(room.count, MAX_ASKED_AT_ONCE)):
-            params = room.definition.engine.ask(records, number)
-            if params is None:
-                break
-            records.append(TrialRecord(number, params, TrialState.QUEUED))
-            asked.append(params)
-        if not asked and not room.enqueued:
-            self._db.write(lambda tx: advance.exhausted(tx, study, room))
-            return
+        asked = advance.propose(room, history, MAX_ASKED_AT_ONCE)
         added = self._db.write(lambda tx: advance.add_trials(tx, study, room, asked, live_s=self._live_s))
         if not added.value:
             log.info("samples-void", study=str(study), first=room.first)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row
 
 from hpo.domain.errors import NotFound
 from hpo.domain.events import EventType
-from hpo.domain.history import Params
+from hpo.domain.history import Params, TrialRecord
 from hpo.domain.study import StudyState
 from hpo.domain.trial import TrialState
 from hpo.engine import Engine
@@ -26,6 +26,7 @@ from hpo.spec.samplers import ManualSamplerSpec
 from hpo.storage import enqueued, workers
 from hpo.storage.change import StudyChange
 from hpo.storage.enqueued import Enqueued
+from hpo.storage.replay import HistoryCache
 from hpo.storage.rungs import SqlRungLog
 
 BATCH = 500  # trials closed in one transaction
@@ -120,10 +121,29 @@ def _out_of_budget(tx: Connection, row: Row[Any], work: Work, engine: Engine) ->
     return isinstance(work, NewTrial) and engine.first_target(engine.bracket_of(row.next_number)) > left
 
 
+def propose(room: Room, history: HistoryCache, most: int) -> list[Params]:
+    """Ask the sampler for what the enqueued configurations leave of the room, ``most`` trials in all.
+
+    Fewer come back where the space holds no more. ``history`` stands at the room's cursor.
+    """
+    records = list(history.before(room.first))
+    for number, given in enumerate(room.enqueued, start=room.first):
+        records.append(TrialRecord(number, given.params, TrialState.QUEUED))
+    asked: list[Params] = []
+    for number in range(len(records), room.first + min(room.count, most)):
+        params = room.definition.engine.ask(records, number)
+        if params is None:
+            break
+        records.append(TrialRecord(number, params, TrialState.QUEUED))
+        asked.append(params)
+    return asked
+
+
 def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params], *, live_s: float) -> Outcome[bool]:
     """Queue the enqueued and the sampled trials, a bell for each idle worker.
 
-    False if the study has moved on and they are void.
+    False if the study has moved on and they are void. With nothing to queue, the space holds no further configuration,
+    and the study will end with the trials that it has.
     """
     row = _lock(tx, study)
     if row.state != StudyState.RUNNING or row.next_number != room.first or row.revision > room.definition.revision:
@@ -131,6 +151,11 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
     change, engine = StudyChange(study, row.last_seq), room.definition.engine
     given = [(one.params, True) for one in room.enqueued[: row.max_trials - room.first]]
     asked = [*given, *((values, False) for values in params)]
+    if not asked:
+        change.event(EventType.STUDY_UPDATED, None, {"max_trials": row.next_number, "reason": "space_exhausted"})
+        change.flush_study(max_trials=row.next_number)
+        change.run(tx)
+        return Outcome(True)
     for number, (values, by_hand) in enumerate(asked, start=room.first):
         bracket = engine.bracket_of(number)
         stored = json.dumps(dict(values), allow_nan=False)
@@ -156,17 +181,6 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
     # nothing before these trials are stored has been counted as idle.
     bells = min(len(asked), max(1, workers.idle(tx, row.project_id, row.queue, live_s=live_s)))
     return Outcome(True, queues=(row.queue,) * bells)
-
-
-def exhausted(tx: Connection, study: UUID, room: Room) -> None:
-    """The space holds no further configuration: the study ends with the trials that it has."""
-    row = _lock(tx, study)
-    if row.state != StudyState.RUNNING or row.next_number != room.first or row.revision > room.definition.revision:
-        return
-    change = StudyChange(study, row.last_seq)
-    change.event(EventType.STUDY_UPDATED, None, {"max_trials": row.next_number, "reason": "space_exhausted"})
-    change.flush_study(max_trials=row.next_number)
-    change.run(tx)
 
 
 _CLOSE = """

@@ -118,6 +118,16 @@ class StudySpec(SpecModel):
     checkpoints: Checkpoints = Checkpoints()
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0
 
+    @field_validator("objectives")
+    @classmethod
+    def _metrics(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        metrics = [objective.metric for objective in objectives]
+        for index, metric in enumerate(metrics):
+            if metric in metrics[:index]:
+                message = f"each objective wants a metric of its own, got {metric!r} twice"
+                raise refuse("duplicate_metric", message, field=f"{index}/metric")
+        return objectives
+
     @field_validator("search_space")
     @classmethod
     def _space(cls, space: SearchSpace) -> SearchSpace:

@@ -8,8 +8,6 @@ from uuid import UUID, uuid4
 
 from httpx import Client, Response
 
-from hpo.domain.history import TrialRecord
-from hpo.domain.trial import TrialState
 from hpo.lifecycle import advance
 from hpo.lifecycle.advance import Progress
 from hpo.lifecycle.definitions import Definitions
@@ -48,11 +46,7 @@ class Hand:
                 continue
             room = todo
             self.db.read(partial(history.sync, study=study, cursor=room.cursor))
-            records = list(history.before(room.first))
-            for number in range(room.first, room.first + room.count):
-                params = room.definition.engine.ask(records, number)
-                records.append(TrialRecord(number, params, TrialState.QUEUED))
-            fresh = [one.params for one in records[room.first :]]
+            fresh = advance.propose(room, history, room.count)
             self.db.write(partial(advance.add_trials, study=study, room=room, params=fresh, live_s=1.0))
 
     def scalar(self, statement: str, **params: Any) -> Any:

@@ -115,11 +115,17 @@ FIELDS: dict[str, tuple[Json, str, str, str]] = {
         "at most max_resource = 3, got 5",
     ),
     "scheduler is text": (spec(scheduler="asha"), "/scheduler", "model_attributes_type", 'an object, got "asha"'),
-    "two objectives": (
+    "the same objective twice": (
         spec(objectives=[{"metric": "loss", "direction": "minimize"}] * 2),
+        "/objectives/1/metric",
+        "duplicate_metric",
+        "got 'loss' twice",
+    ),
+    "nine objectives": (
+        spec(objectives=[{"metric": f"m{n}", "direction": "minimize"} for n in range(9)]),
         "/objectives",
         "too_long",
-        "at most 1",
+        "at most 8",
     ),
     "checkpoints without end": (spec(checkpoints={"every": 10**30}), "/checkpoints/every", "less_than_equal", "got 1"),
     "config nested deeply": (spec(trainer={"name": "external", "config": {"a": nested(30)}}), "", "too_deep", "16"),
