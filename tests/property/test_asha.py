@@ -115,6 +115,14 @@ def test_no_work_is_given_out_while_all_that_are_wanted_are_on_their_way() -> No
     assert asha.next_work(log, running) == Promote(1, 0, 0, 4)
 
 
+def test_a_trial_that_left_without_a_trace_does_not_hold_up_a_study_in_which_nothing_runs() -> None:
+    asha, log = PromotingAsha((1, 4), 4, 1), log_of([0.0] * 8)
+    log.leave(0, 0, 0)
+    assert asha.next_work(log, StudyView(created=8, max_trials=99, queued=0, running=0, complete=0)) == Promote(
+        1, 0, 0, 4
+    )
+
+
 def test_brackets_are_drawn_in_hyperbands_proportions() -> None:
     asha = PromotingAsha((1, 3, 9, 27, 81), 3, brackets=5, seed=7)
     drawn = Counter(asha.bracket_of(number) for number in range(14_300))

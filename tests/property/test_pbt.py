@@ -90,3 +90,14 @@ def test_the_quantile_is_counted_without_rounding_errors() -> None:
     # 0.29 * 100 is 28.999... in floats.
     drive = Drive(Pbt((1, 2), 100, 0.29), None, 0, workers=100, max_trials=100).run()
     assert sum(work.exploit is not None for work in drive.promotions) == 29
+
+
+def test_a_population_that_may_grow_later_waits_for_its_new_members() -> None:
+    pbt, log = Pbt((2, 4, 6), 4, 0.25), MemoryRungLog()
+    for trial in range(2):
+        log.add(RungEntry(trial, 0, 0, float(trial), trial), waiting=False)
+        log.add(RungEntry(trial, 0, 1, float(trial), 2 + trial))
+    two = StudyView(created=2, max_trials=2, queued=0, running=0, complete=0)
+    assert pbt.next_work(log, two) == Promote(1, 0, 1, 6, Exploit(0))
+    four = StudyView(created=4, max_trials=9, queued=0, running=2, complete=0)
+    assert pbt.next_work(log, four) == Wait()

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from hpo.schedulers.base import Action, Decision, NewTrial, Promote, RungEntry, StudyView
+from hpo.domain.merit import WORST
+from hpo.schedulers.base import Action, Decision, NewTrial, Promote, RungEntry, StudyView, Wait
 from hpo.schedulers.rung_log import MemoryRungLog
 from hpo.schedulers.successive_halving import SuccessiveHalving
 from tests.property.drive import Drive, answered_again
@@ -101,3 +102,16 @@ def test_a_bracket_that_was_cut_short_goes_on_as_a_full_one_if_more_trials_are_a
         for rung in range(1, len(scheduler.levels)):
             best = drive.rungs.at((bracket, rung - 1))[: reference.share(len(members), rung)]
             assert set(best) & set(drive.rungs.alive((bracket, rung - 1))) <= set(drive.rungs.at((bracket, rung)))
+
+
+def test_a_bracket_that_goes_on_waits_for_its_new_trials_before_it_cuts_a_rung_again() -> None:
+    scheduler, log = SuccessiveHalving((1, 3, 9), 3, 9), MemoryRungLog()
+    for trial in range(6):  # cut short at 6, of which 4 failed
+        log.add(RungEntry(trial, 0, 0, float(trial) if trial < 2 else WORST, trial), waiting=False)
+    for trial in range(2):
+        log.add(RungEntry(trial, 0, 1, float(trial), 6 + trial))
+    more = StudyView(created=9, max_trials=9, queued=0, running=3, complete=0)
+    assert scheduler.next_work(log, more) == Wait()
+    for trial in range(6, 9):
+        log.add(RungEntry(trial, 0, 0, WORST, 2 + trial), waiting=False)
+    assert scheduler.next_work(log, more) == Promote(0, 0, 1, 9)
