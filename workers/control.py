@@ -94,13 +94,18 @@ class Control:
         """Take back dead leases, end overspent studies, move on those that stand still, ring again, collect."""
         if time.monotonic() >= self._reap_after:
             self._reap()
-        self._db.write(_end_overspent)
+        self._db.write(self._end_overspent)
         for study in self._db.read(sweep.restless):
             self.advance(study)
         for queue in self._db.write(self._unheard):
             self._doorbell.ring(queue)
         self._db.write(sweep.forget_old_keys)
         self._collect()
+
+    def _end_overspent(self, tx: Connection) -> None:
+        """End studies in time for what runs to hear of it: at the next heartbeat after the next sweep."""
+        for row in sweep.overspent(tx, margin_s=self._settings.sweep_s + 2 * self._settings.heartbeat_s):
+            begin_stopping(tx, row.id, row.last_seq, row.reason)
 
     def _unheard(self, tx: Connection) -> Sequence[str]:
         return sweep.unheard(tx, again_s=self._settings.ring_again_s, live_s=self._live_s)
@@ -144,11 +149,6 @@ class Control:
     def end(self) -> None:
         self._ended.set()
         self._doorbell.close()
-
-
-def _end_overspent(tx: Connection) -> None:
-    for row in sweep.overspent(tx):
-        begin_stopping(tx, row.id, row.last_seq, row.reason)
 
 
 def register(app: Celery, settings: Settings) -> Control:

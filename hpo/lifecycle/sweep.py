@@ -22,20 +22,28 @@ def restless(tx: Connection, limit: int = 200) -> Sequence[UUID]:
     return tx.exec_driver_sql(_RESTLESS, {"limit": limit}).scalars().all()
 
 
+# What runs takes up to ``margin`` seconds to hear that it shall stop; the budget holds that, too, where it is large.
 _OVERSPENT = """
-SELECT s.id, s.last_seq, CASE WHEN clock_timestamp() - s.started_at > make_interval(secs =>
-    (s.spec->'budget'->>'max_wall_s')::float8) THEN 'max_wall_s' ELSE 'max_gpu_hours' END AS reason
-FROM study s WHERE s.state = 'running' AND (
-  clock_timestamp() - s.started_at > make_interval(secs => (s.spec->'budget'->>'max_wall_s')::float8)
-  OR (s.spec->'budget'->>'max_gpu_hours')::float8 * 3600 < s.device_seconds + (
-    SELECT coalesce(sum(extract(epoch FROM clock_timestamp() - a.started_at)), 0) FROM trial t
-    JOIN attempt a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.study_id = s.id AND t.state = 'running'))
-FOR NO KEY UPDATE OF s SKIP LOCKED"""
+WITH used AS (
+  SELECT s.id, s.last_seq, extract(epoch FROM clock_timestamp() - s.started_at) AS wall_s,
+    (s.spec->'budget'->>'max_wall_s')::float8 AS max_wall_s,
+    (s.spec->'budget'->>'max_gpu_hours')::float8 * 3600 AS max_device_s,
+    s.device_seconds + (
+      SELECT coalesce(sum(extract(epoch FROM clock_timestamp() - a.started_at)), 0) FROM trial t
+      JOIN attempt a ON a.trial_id = t.id AND a.attempt = t.attempt
+      WHERE t.study_id = s.id AND t.state = 'running') AS device_s, s.running
+  FROM study s WHERE s.state = 'running' AND (s.spec->'budget'->'max_wall_s' <> 'null'
+    OR s.spec->'budget'->'max_gpu_hours' <> 'null')
+  FOR NO KEY UPDATE OF s SKIP LOCKED)
+SELECT id, last_seq,
+  CASE WHEN wall_s > max_wall_s - least(%(margin)s, max_wall_s / 2) THEN 'max_wall_s' ELSE 'max_gpu_hours' END AS reason
+FROM used WHERE wall_s > max_wall_s - least(%(margin)s, max_wall_s / 2)
+  OR device_s > max_device_s - least(%(margin)s * running, max_device_s / 2)"""
 
 
-def overspent(tx: Connection) -> Sequence[Row[Any]]:
-    """Running studies whose wall time or device hours are used up, locked."""
-    return tx.exec_driver_sql(_OVERSPENT).all()
+def overspent(tx: Connection, *, margin_s: float) -> Sequence[Row[Any]]:
+    """Running studies whose wall time or device hours will be used up within ``margin_s``, locked."""
+    return tx.exec_driver_sql(_OVERSPENT, {"margin": margin_s}).all()
 
 
 _RING = """

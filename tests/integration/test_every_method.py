@@ -29,6 +29,7 @@ LOSS = [{"metric": "loss", "direction": "minimize"}]
 BOTH = [{"metric": "acc", "direction": "maximize"}, {"metric": "cost", "direction": "minimize"}]
 ASHA = {"type": "asha", "max_resource": 4, "reduction_factor": 2}
 FIFO = {"type": "fifo", "max_resource": 2}
+SLOW = {"name": "synthetic", "config": {"epoch_s": 0.1}}
 GIVEN = [{"x": 0.7, "y": 0.3}, {"x": 0.1, "y": 0.9}]
 
 
@@ -127,6 +128,8 @@ METHODS: dict[str, dict[str, Any]] = {
     ),
     "stagnation": study(stagnation={"trials": 3}, budget={"max_trials": 50}),
     "max_epochs": study(scheduler=ASHA, budget={"max_trials": 50, "max_epochs": 31}),
+    "max_gpu_hours": study(trainer=SLOW, budget={"max_trials": 500, "max_gpu_hours": 6 / 3600}),
+    "max_wall_s": study(trainer=SLOW, budget={"max_trials": 500, "max_wall_s": 4.0}),
 }
 
 
@@ -156,7 +159,7 @@ def test_a_method_runs_as_a_real_study_and_can_be_derived_again(
     made.wait(timeout="90s")
     info, trials = client.studies.read(name), client.studies.trials(name)
     assert info.state == "finished"
-    assert info.state_reason in {"max_trials", "n_full", "stagnation", "max_epochs"}
+    assert info.state_reason in {"max_trials", "n_full", "stagnation", "max_epochs", "max_gpu_hours", "max_wall_s"}
     assert any(trial.state == "complete" for trial in trials)
     assert audit(running.database_url, str(info.id), checkpoint_root=running.checkpoint_root) == []
     log = [Event(e.seq, EventType(e.type), e.trial, e.data) for e in client.studies.events(name)]
@@ -218,6 +221,19 @@ def _ruled(client: Client, name: str) -> None:
     assert all(("noise" in params) == (params["checkpoint_bytes"] == 64) for params in trials)
 
 
+def _device_hours(client: Client, name: str) -> None:
+    info = client.studies.read(name)
+    assert info.state_reason == "max_gpu_hours"
+    assert 0 < info.usage.gpu_hours <= 6 / 3600
+
+
+def _wall_time(client: Client, name: str) -> None:
+    info = client.studies.read(name)
+    assert info.state_reason == "max_wall_s"
+    ended = [trial.finished_at for trial in client.studies.trials(name) if trial.finished_at is not None]
+    assert (max(ended) - info.created_at).total_seconds() <= 4.0
+
+
 CHECKS: dict[str, Callable[[Client, str], None]] = {
     "pbt": _pbt,
     "several objectives": _front,
@@ -227,4 +243,6 @@ CHECKS: dict[str, Callable[[Client, str], None]] = {
     "asha with n_full": _n_full,
     "manual": _manual,
     "conditions and rules": _ruled,
+    "max_gpu_hours": _device_hours,
+    "max_wall_s": _wall_time,
 }
