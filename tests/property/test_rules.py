@@ -159,10 +159,14 @@ def test_a_trial_like_all_the_others_goes_on(curve: list[float], n: int, percent
 
 
 @given(
-    curve=st.lists(st.floats(-1e299, 1e299) | st.floats(-1, 1) | st.sampled_from([0.0, 1.0]), min_size=4, max_size=12),
+    curve=st.lists(
+        st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1, 1) | st.sampled_from([0.0, 1.0]),
+        min_size=4,
+        max_size=12,
+    ),
     gaps=st.lists(st.integers(1, 1000), min_size=13, max_size=13),
-    better=st.floats(-1e299, 1e299),
-    worse=st.floats(-1e299, 1e299),
+    better=st.floats(allow_nan=False, allow_infinity=False),
+    worse=st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_any_curve_has_a_distribution_and_warns_of_nothing(
     curve: list[float], gaps: list[int], better: float, worse: float

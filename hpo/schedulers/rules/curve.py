@@ -31,7 +31,7 @@ class CurveRule:
         if incumbent is None or max(incumbent.loss, entry.loss) >= INFEASIBLE:
             return False
         own = frozenset(self.levels)
-        earlier = [(resource, loss) for resource, loss in past if resource in own and loss < INFEASIBLE]
+        earlier = ((resource, loss) for resource, loss in past if resource in own and loss < INFEASIBLE)
         resources, losses = zip(*earlier, (self.levels[entry.rung], entry.loss), strict=True)
         if len(resources) < self.min_points:
             return False

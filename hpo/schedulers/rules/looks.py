@@ -7,6 +7,8 @@ from hpo.domain.merit import INFEASIBLE
 from hpo.schedulers.base import Past
 from hpo.spec.pruners import Statistic
 
+LOWEST = -INFEASIBLE / 10  # as of every merit: sums and differences of what lies above stay finite
+
 
 def looks(levels: Sequence[int], past: Past, loss: float) -> list[float]:
     """The trial's losses at the rule's looks so far, the present one last.
@@ -14,7 +16,8 @@ def looks(levels: Sequence[int], past: Past, loss: float) -> list[float]:
     ``past`` may hold stops that are none of the rule's looks (a scheduler's rungs): they are left out.
     """
     own = frozenset(levels)
-    return [*(earlier for resource, earlier in past if resource in own), loss]
+    losses = (*(earlier for resource, earlier in past if resource in own), loss)
+    return [max(one, LOWEST) for one in losses]
 
 
 def summary(losses: Sequence[float], statistic: Statistic) -> float:

@@ -1,3 +1,5 @@
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,6 +72,22 @@ def test_a_median_between_feasible_and_infeasible_rivals_stops_no_feasible_trial
     rule = MedianRule(LEVELS, min_trials=1)
     assert not stops(rule, [1e6], [0.1, WORST])
     assert stops(rule, [WORST], [0.1, 1.5 * INFEASIBLE])
+
+
+@pytest.mark.parametrize("statistic", ["last", "best", "average"])
+def test_the_largest_numbers_overflow_nowhere(statistic: Any) -> None:
+    most = sys.float_info.max
+    same: dict[str, Any] = {"min_trials": 1, "value": statistic, "rivals": statistic}
+    for rule in (MedianRule(LEVELS, **same), PercentileRule(LEVELS, percentile=30, **same)):
+        low, high = rule.score(-most, [(1, -most), (3, -most)]), rule.score(most, [(1, most)])
+        assert -math.inf < low < high < math.inf
+        assert not stops(rule, [-most, -most], [low, low])
+        assert stops(rule, [most, most], [low, low])
+    assert stops(PatienceRule(LEVELS, patience=1), [-most, most])
+    assert not stops(PatienceRule(LEVELS, patience=1), [most, -most])
+    log = MemoryRungLog([RungEntry(0, LANE, 4, -most, 0)])
+    swing = [(1, 1e299), (3, -most), (5, 1e299)]
+    assert not CurveRule((*LEVELS, 10)).stops(RungEntry(1, LANE, 3, -most, 1), swing, log)
 
 
 def test_a_rule_among_completed_trials_enters_at_completion() -> None:

@@ -18,7 +18,7 @@ LANE = -1
 LAST = len(LEVELS) - 1
 
 
-def power_law(end: float, decay: float, seed: int, noise: float = 0.005) -> Array:
+def power_law(end: float, decay: float, seed: int, *, noise: float = 0.005) -> Array:
     """A loss that falls from near 1 to ``end`` at the last epoch, as a power of the epoch, with noise."""
     falling = EPOCHS**-decay
     loss: Array = end + (1 - end) * (falling - falling[-1]) / (1 - falling[-1])
