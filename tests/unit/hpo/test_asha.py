@@ -60,7 +60,7 @@ def test_the_highest_rung_with_a_promotable_trial_goes_first() -> None:
 def test_the_best_waiting_trial_is_not_promoted_from_outside_the_best_share() -> None:
     log = log_of([0.1, 0.2, 0.3])
     log.leave(0, 0, 0)
-    assert PromotingAsha(LEVELS, 3).next_work(log, view(created=3)) == NewTrial(1)
+    assert PromotingAsha(LEVELS, 3).next_work(log, view(created=3)) == NewTrial()
     assert PromotingAsha(LEVELS, 3).next_work(log, view(created=20, running=1)) == Wait()
     assert PromotingAsha(LEVELS, 3).next_work(log, view(created=20)) == Finished("max_trials")
 
