@@ -1,12 +1,13 @@
 """Studies of every kind, and curves full of ties, divergences and broken constraints to simulate them on."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
-from hpo.domain.events import Event, EventType
+from hpo.domain.events import Event
 from hpo.domain.history import Params
-from hpo.simulate import Curve, Epoch, Faults
+from hpo.simulate import Epoch, Faults
 from hpo.spec.study import StudySpec
 from tests.unit.hpo.builders import a_study
 
@@ -66,7 +67,7 @@ def study(method: str, seed: int = 0, max_trials: int = 40, max_epochs: int | No
     return a_study(**plain | METHODS[method])
 
 
-def curve_of(spec: StudySpec) -> Curve:
+def curve_of(spec: StudySpec) -> Callable[[int, Params, int], Epoch]:
     """Losses are rounded, so that ties happen. Beyond x = 0.95 a trial diverges at its second epoch."""
 
     def curve(number: int, params: Params, step: int) -> Epoch:
@@ -97,8 +98,8 @@ def params_by_seq(events: tuple[Event, ...]) -> dict[int, Params]:
     now: dict[int, Params] = {}
     found = {}
     for event in events:
-        if event.trial is not None and event.type in (EventType.TRIAL_CREATED, EventType.TRIAL_PROMOTED):
-            now[event.trial] = event.data.get("params", now.get(event.trial))
+        if event.trial is not None and "params" in event.data:
+            now[event.trial] = event.data["params"]
         elif event.trial is not None and "decision" in event.data:
             found[event.seq] = now[event.trial]
     return found
