@@ -88,6 +88,9 @@ class Composed:
             stopped = {lane for lane, rule in looks if rule.stops(_look(arrival, lane, rule), before, log)}
         if stopped:
             decision = Decision(Action.STOP)
+            if entry is not None:
+                # It takes no share of its rung and is not expected at the next: neither may wait for whom a rule stops.
+                entry = replace(entry, loss=WORST, vector=self._worst)
         if decision.action is Action.CONTINUE:
             decision = Decision(Action.CONTINUE, self.next_stop(bracket, step))
         entered = [] if entry is None else [Entered(entry, decision.action, step)]
@@ -106,8 +109,11 @@ class Composed:
         ladder = self.main.ladder(bracket)
         if due >= len(ladder) or (len(ladder) == 1 and bracket == 0):
             return []
-        vector = (WORST,) * self._objectives if self._objectives > 1 else ()
-        return [Entered(RungEntry(trial, bracket, due, WORST, seq, vector), Action.STOP, ladder[due])]
+        return [Entered(RungEntry(trial, bracket, due, WORST, seq, self._worst), Action.STOP, ladder[due])]
+
+    @property
+    def _worst(self) -> tuple[float, ...]:
+        return (WORST,) * self._objectives if self._objectives > 1 else ()
 
     def next_work(self, log: RungLog, view: StudyView) -> Work:
         work = self.main.next_work(self._ranked(log), view)

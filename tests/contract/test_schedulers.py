@@ -1,14 +1,27 @@
 """What every scheduler must keep, whatever it decides."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from hpo.domain.merit import WORST
 from hpo.schedulers.asha import PromotingAsha, StoppingAsha
-from hpo.schedulers.base import Action, Finished, NewTrial, Promote, RungEntry, Scheduler, StudyView, Wait
+from hpo.schedulers.base import (
+    Action,
+    Finished,
+    NewTrial,
+    Past,
+    Promote,
+    RungEntry,
+    RungLog,
+    Scheduler,
+    StudyView,
+    Wait,
+)
 from hpo.schedulers.build import build_scheduler
+from hpo.schedulers.composed import Arrival, Composed
 from hpo.schedulers.fifo import Fifo
 from hpo.schedulers.hyperband import Hyperband
 from hpo.schedulers.pbt import Pbt
@@ -112,6 +125,51 @@ def test_a_full_rung_of_failures_promotes_nobody(scheduler: Scheduler) -> None:
     for number in range(10):
         log.add(RungEntry(number, scheduler.bracket_of(number), 0, WORST, number), waiting=False)
     assert scheduler.next_work(log, view(created=10)) == Finished("max_trials")
+
+
+@dataclass(frozen=True, slots=True)
+class StopsEveryThird:
+    """A rule that stops every third trial at the first look."""
+
+    levels: tuple[int, ...] = (3, 9)
+    enters_at_completion: bool = False
+
+    def score(self, loss: float, past: Past) -> float:
+        return loss
+
+    def stops(self, entry: RungEntry, past: Past, log: RungLog) -> bool:
+        return entry.trial % 3 == 0 and entry.rung == 0
+
+
+def test_nobody_waits_for_whom_a_rule_stops(scheduler: Scheduler) -> None:
+    composed, log = Composed(scheduler, (StopsEveryThird(),)), MemoryRungLog()
+    training: list[tuple[int, int]] = []  # trial and step it trains to
+    created = seq = complete = 0
+    while not isinstance(
+        work := composed.next_work(log, StudyView(created, 30, queued=0, running=len(training), complete=complete)),
+        Finished,
+    ):
+        if isinstance(work, NewTrial):
+            training.append((created, composed.stops(scheduler.bracket_of(created))[0]))
+            created += 1
+        elif isinstance(work, Promote):
+            log.leave(work.bracket, work.rung, work.trial)
+            training.append((work.trial, work.target))
+        else:
+            assert training, "the scheduler waits and nothing runs"
+        while len(training) >= 3 or (training and isinstance(work, Wait)):
+            trial, step = training.pop(0)
+            seq += 1
+            arrival = Arrival(trial, scheduler.bracket_of(trial), step, seq, loss=float(trial % 7))
+            verdict = composed.decide(arrival, lambda: (), log)
+            for one in verdict.entered:
+                log.add(one.entry, waiting=one.waiting)
+            if verdict.decision.target is not None:
+                training.append((trial, verdict.decision.target))
+            complete += verdict.decision.action is Action.COMPLETE
+    assert complete >= 1
+    if isinstance(scheduler, Pbt):
+        assert complete == 6  # of 10 members, those that no rule stopped
 
 
 def study(scheduler: dict[str, Any], seed: int | None = 5) -> StudySpec:
