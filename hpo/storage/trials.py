@@ -123,3 +123,22 @@ SELECT number, data FROM event WHERE study_id = %(study)s AND number IS NOT NULL
 def param_changes(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
     """Each trial's params as created and as changed when it went on from another's checkpoint, in order."""
     return tx.exec_driver_sql(_CHANGES, {"study": study}).all()
+
+
+# The page is cut before the reports are gathered: its cost is that of its own trials.
+_CURVES = """
+SELECT t.number, t.params, t.state, r.* FROM (
+  SELECT id, number, params, state FROM trial WHERE study_id = %(study)s AND number > %(after)s
+  ORDER BY number LIMIT %(limit)s) t
+CROSS JOIN LATERAL (
+  SELECT coalesce(array_agg(step ORDER BY step), '{{}}') AS steps,
+    coalesce(array_agg(loss ORDER BY step), '{{}}') AS losses,
+    coalesce(array_agg(seconds ORDER BY step), '{{}}') AS seconds, {metrics} AS metrics
+  FROM report WHERE trial_id = t.id) r
+ORDER BY t.number"""
+
+
+def curves(tx: Connection, study: UUID, *, after: int, limit: int, metrics: bool) -> Sequence[Row[Any]]:
+    """Trials numbered past ``after`` with all their steps in arrays, rising; ``metrics`` of each only if asked."""
+    query = _CURVES.format(metrics="coalesce(jsonb_agg(metrics ORDER BY step), '[]')" if metrics else "NULL")
+    return tx.exec_driver_sql(query, {"study": study, "after": after, "limit": limit}).all()

@@ -30,6 +30,8 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{STUDY}/best"): (READ, None),
     ("GET", f"{STUDY}/pareto"): (READ, None),
     ("GET", f"{STUDY}/events"): (READ, None),
+    ("GET", f"{STUDY}/curves"): (READ, None),
+    ("GET", f"{STUDY}/warm-start"): (READ, None),
     **{("POST", f"{STUDY}/{verb}"): (WRITE, None) for verb in ("start", "pause", "resume", "stop", "cancel")},
     ("POST", f"{STUDY}/ask"): (TRAIN, {"worker": "w"}),
     ("GET", f"{STUDY}/trials"): (READ, None),
