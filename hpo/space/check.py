@@ -1,5 +1,6 @@
 """Is there any configuration in a study's space, and are the enqueued ones in it?"""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -41,18 +42,18 @@ def _contradiction(spec: StudySpec, space: Space) -> FieldError | None:
     fixed = {param.name: param.value for param in space if isinstance(param, FixedParam)}
     parsed = [[rule for rule in parse_rule(text) if rule.names <= always] for text in spec.space_constraints]
 
-    def impossible(rules: list[LinearRule]) -> bool:
+    def impossible(texts: list[list[LinearRule]]) -> bool:
+        rules = [rule for text in texts for rule in text]
         return bool(rules) and Polytope(space, rules, fixed).is_empty
 
-    if not impossible([rule for rules in parsed for rule in rules]):
+    if not impossible(parsed):
         return None
-    kept: list[LinearRule] = []
-    for index, (rules, text) in enumerate(zip(parsed, spec.space_constraints, strict=True)):
-        if impossible([*kept, *rules]):
-            why = "" if impossible(rules) else " together with the rules before it"
-            return FieldError(f"/space_constraints/{index}", "empty_space", f"no configuration keeps {text!r}{why}")
-        kept += rules
-    return None
+    # More rules never leave more points, so the first impossible one is found by halving.
+    first = bisect_left(range(len(parsed)), True, key=lambda last: impossible(parsed[: last + 1]))
+    first = min(first, len(parsed) - 1)  # a search that was cut off may have missed what the whole one found
+    why = "" if impossible([parsed[first]]) else " together with the rules before it"
+    message = f"no configuration keeps {spec.space_constraints[first]!r}{why}"
+    return FieldError(f"/space_constraints/{first}", "empty_space", message)
 
 
 def _enqueue_errors(spec: StudySpec, space: Space) -> Iterator[FieldError]:

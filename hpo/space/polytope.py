@@ -11,8 +11,13 @@ from hpo.space.definition import Space
 from hpo.spec.rules import ROUNDING, LinearRule
 from hpo.spec.space import FloatParam, IntParam
 
-NODES = 1_000  # of branch and bound: a limit that is the same on every machine, as one of time would not be
-OPTIMAL, INFEASIBLE = 0, 2  # status of scipy.optimize.milp
+NODES = 100  # of branch and bound: a limit that is the same on every machine, as one of time would not be
+OPTIMAL, CUT_OFF, INFEASIBLE = 0, 1, 2  # status of scipy.optimize.milp
+GAP = 0.2  # of the shortest distance: near is enough, and proving the nearest is most of the work
+
+
+class SearchCutOff(Exception):
+    """Branch and bound reached its limit before it found a point or that there is none."""
 
 
 def variables_of(space: Space, rules: Sequence[LinearRule]) -> list[FloatParam | IntParam]:
@@ -69,7 +74,7 @@ class Polytope:
     def nearest(self, params: Params) -> dict[str, ParamValue] | None:
         """Values of the variables that keep the rules, nearest to ``params`` by the sum of their shares of each range.
 
-        None if there are none or the search was cut off before it found any.
+        None if there are none. Raises SearchCutOff.
         """
         n = len(self.variables)
         if n == 0 or not self._is_finite:
@@ -91,8 +96,10 @@ class Polytope:
             constraints=constraints,
             bounds=Bounds(0, np.concatenate([self._last, self._last])),
             integrality=np.concatenate([self._stepped, np.zeros(n, dtype=bool)]),
-            options={"node_limit": NODES},
+            options={"node_limit": NODES, "mip_rel_gap": GAP},
         )
+        if found.x is None and found.status == CUT_OFF:
+            raise SearchCutOff
         return None if found.x is None else self._values(found.x[:n])
 
     def _values(self, positions: NDArray[np.float64]) -> dict[str, ParamValue]:

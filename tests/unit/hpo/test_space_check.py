@@ -59,6 +59,15 @@ THIN: list[tuple[tuple[dict[str, Any], ...], dict[str, Any]]] = [
         (*(choice(f"c{i}", *range(10)) for i in range(6)), A),
         {"forbidden": [{f"c{i}": list(range(9))} for i in range(6)]},
     ),
+    # 10^10 combinations, too many to list, of which hardly any is allowed: neighbours must be alike.
+    (
+        (*(choice(f"c{i}", *range(10)) for i in range(10)), A),
+        {
+            "forbidden": [
+                {f"c{i}": v, f"c{i + 1}": [w for w in range(10) if w != v]} for i in range(9) for v in range(10)
+            ]
+        },
+    ),
     # A parent in a rule: moving it would change which parameters there are.
     ((ints("k", 1, 3), floats("m", when={"k": [1, 2]}), A), {"space_constraints": ["2.9999 <= k + a <= 3"]}),
 ]
