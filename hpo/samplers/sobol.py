@@ -16,14 +16,15 @@ class SobolSearch:
 
     def __init__(self) -> None:
         self._space: Space | None = None
-        self._cube = Cube(Space(()))
+        self._seed = 0
 
     def ask(self, space: Space, history: History, key: RngKey) -> Params:
         if key.attempt:  # the point cannot be used, and each point further on belongs to another trial
             return sample(space, key.generator())
-        if space is not self._space:
-            self._space, self._cube = space, Cube(space)
-        sequence = qmc.Sobol(self._cube.width, scramble=True, rng=np.random.default_rng(key.seed))
+        if space is not self._space or key.seed != self._seed:
+            self._space, self._seed, self._cube = space, key.seed, Cube(space)
+            self._sequence = qmc.Sobol(self._cube.width, scramble=True, rng=np.random.default_rng(key.seed))
+        sequence = self._sequence.reset()
         if key.number:  # it cannot step by nothing
             sequence.fast_forward(key.number)
         return self._cube.decode(self._cube.snap(sequence.random(1))[0])

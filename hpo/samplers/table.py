@@ -155,6 +155,7 @@ class Table:
         record = self.records[row]
         codes = self.cube.row(record.params)
         if codes is None:
+            self._codes[row] = np.nan
             return Kind.FOREIGN
         self._codes[row] = codes
         self._known[_name(self._codes[row])] += 1
