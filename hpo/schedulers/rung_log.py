@@ -13,8 +13,7 @@ class MemoryRungLog:
         """Every entry counts as paused at its rung until ``leave`` is called for it."""
         self._keys: dict[tuple[int, int], list[Key]] = {}
         self._waiting: dict[tuple[int, int], list[tuple[Key, RungEntry]]] = {}
-        self._entries: dict[tuple[int, int, int], RungEntry] = {}
-        self._at: dict[tuple[int, int], dict[int, RungEntry]] = {}  # by seq
+        self._entries: dict[tuple[int, int], dict[int, RungEntry]] = {}  # by trial
         for entry in entries:
             self.add(entry)
 
@@ -24,10 +23,10 @@ class MemoryRungLog:
         ``waiting`` is False for a trial that goes on in place or has ended there.
         """
         place = (entry.bracket, entry.rung)
-        if (*place, entry.trial) in self._entries:
+        here = self._entries.setdefault(place, {})
+        if entry.trial in here:
             raise ValueError(f"trial {entry.trial} is already at rung {entry.rung} of bracket {entry.bracket}")
-        self._entries[(*place, entry.trial)] = entry
-        self._at.setdefault(place, {})[entry.seq] = entry
+        here[entry.trial] = entry
         insort(self._keys.setdefault(place, []), entry.key)
         if waiting:
             # Keys are distinct within a rung (seq is), so the entry itself is never compared.
@@ -35,7 +34,7 @@ class MemoryRungLog:
 
     def leave(self, bracket: int, rung: int, trial: int) -> None:
         """The trial waits here no longer (promoted or ended); its entry stays. Raises KeyError if it did not wait."""
-        entry = self._entries[(bracket, rung, trial)]
+        entry = self._entries[bracket, rung][trial]
         waiting = self._waiting.get((bracket, rung), [])
         at = bisect_left(waiting, entry.key, key=lambda pair: pair[0])
         if at == len(waiting) or waiting[at][1] is not entry:
@@ -57,6 +56,6 @@ class MemoryRungLog:
 
     def entries(self, bracket: int, rung: int) -> list[Standing]:
         """See ``RungLog.entries``. Linear in the rung."""
-        here = self._at.get((bracket, rung), {})
+        here = {entry.seq: entry for entry in self._entries.get((bracket, rung), {}).values()}
         waiting = {key.seq for key, _ in self._waiting.get((bracket, rung), ())}
         return [Standing(here[key.seq], key.seq in waiting) for key in self._keys.get((bracket, rung), ())]
