@@ -38,7 +38,9 @@ class Epoch:
     violation: float = 0.0
 
 
-Curve = Callable[[int, Params, int], Epoch]  # trial number, params, step from 1
+# Of trial number, params and step from 1. An end in place of an epoch: the trial fails in it (USER_ERROR), or it is
+# cancelled because nothing is known from there on (CANCELLED).
+Curve = Callable[[int, Params, int], Epoch | EndClass]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,22 @@ class Simulation:
 
 
 def simulate(
-    spec: StudySpec, curve: Curve, *, workers: int, faults: Faults = Faults(), stop_after_epochs: int | None = None
+    spec: StudySpec,
+    curve: Curve,
+    *,
+    workers: int,
+    faults: Faults = Faults(),
+    stop_after_epochs: int | None = None,
+    params: Callable[[int], Params] | None = None,
 ) -> Simulation:
     """Run a study to its end. Raises ValueError without a worker, or if faults would never let it end.
 
-    No work is handed out any more once ``stop_after_epochs`` were trained or promised to running trials.
+    No work is handed out any more once ``stop_after_epochs`` were trained or promised to running trials. ``params``
+    gives those of a trial by its number, and no sampler is asked.
     """
     if workers < 1 or not 0 <= faults.kill_probability < 1:
         raise ValueError(f"need workers >= 1 and 0 <= kill_probability < 1, got {workers} and {faults}")
-    return _Simulator(spec, curve, workers, faults, stop_after_epochs).run()
+    return _Simulator(spec, curve, workers, faults, stop_after_epochs, params).run()
 
 
 @dataclass(slots=True)
@@ -110,7 +119,7 @@ class _Segment:
     end: Epoch
     step: int
     killed: bool = False
-    failed: bool = False
+    ended: EndClass | None = None
     seconds: float = 0.0
 
 
@@ -136,6 +145,7 @@ class _Simulator:
     workers: int
     faults: Faults
     stop_after_epochs: int | None = None
+    params: Callable[[int], Params] | None = None
     now_s: float = 0.0
     busy_until_s: float = 0.0
     kills: int = 0
@@ -198,12 +208,12 @@ class _Simulator:
                 self.orphans += 1
                 self._alarm(self.faults.lease_s, _Requeue(trial))
                 self._alarm(self.faults.restart_s, _Back())
-            case _Segment(trial, failed=True):
+            case _Segment(trial, ended=EndClass() as end):
                 self._free(trial)
                 self.idle += 1
                 self._reported(trial, alarm.step - 1)
-                step = {"step": self.trials[trial].done}
-                self._drop(trial, TrialState.FAILED, EndClass.USER_ERROR, step)
+                state = TrialState.CANCELLED if end is EndClass.CANCELLED else TrialState.FAILED
+                self._drop(trial, state, end, {"step": self.trials[trial].done})
             case _Segment(trial):
                 self._free(trial)
                 self.idle += 1
@@ -272,7 +282,8 @@ class _Simulator:
         most = self.spec.budget.max_epochs
         if most is not None and self.epochs + self.reserved + target > most:
             return False
-        params = self.engine.ask(self.history.before(number), number)
+        given = self.params
+        params = self.engine.ask(self.history.before(number), number) if given is None else given(number)
         if params is None:
             self.max_trials = number
             self._record(EventType.STUDY_UPDATED, None, {"max_trials": number, "reason": "space_exhausted"})
@@ -299,14 +310,17 @@ class _Simulator:
         trial, seconds, epoch = self.trials[number], 0.0, Epoch(math.nan)
         every, step = self.spec.checkpoints.every, trial.saved
         for step in range(trial.saved + 1, trial.target + 1):
-            epoch = self.curve(number, trial.params, step)
+            found = self.curve(number, trial.params, step)
+            if isinstance(found, EndClass):
+                return _Segment(number, epoch, step, ended=found, seconds=seconds)
+            epoch = found
             chance = self.rng.random()
             if chance < self.faults.kill_probability:
                 self.epochs_lost += step - 1 - trial.saved
                 return _Segment(number, epoch, step, killed=True, seconds=seconds + epoch.seconds / 2)
             seconds += epoch.seconds
             if chance > 1 - self.faults.fail_probability:
-                return _Segment(number, epoch, step, failed=True, seconds=seconds)
+                return _Segment(number, epoch, step, ended=EndClass.USER_ERROR, seconds=seconds)
             if not math.isfinite(epoch.loss):
                 break
             if step % every == 0 or step == trial.target:
