@@ -92,6 +92,8 @@ class Services:
         """Ring for what a committed verb left to do; returns its value."""
         if outcome.advance is not None:
             self.doorbell.ring_control(outcome.advance)
+        for study in outcome.advance_all:
+            self.doorbell.ring_control(study)
         for queue in outcome.queues:
             self.doorbell.ring(queue)
         return outcome.value

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Self
 
+from ladder.contests import Contests
 from ladder.home import connection
 from ladder.http import Http
 from ladder.leases import Leases, Workers
@@ -23,6 +24,7 @@ class Client:
         self.url, token = connection(url, token)
         self.http = Http(self.url, token, timeout_s=timeout_s, retries=retries)
         self.studies = Studies(self.http)
+        self.contests = Contests(self.http)
         self.leases = Leases(self.http)
         self.workers = Workers(self.http)
 

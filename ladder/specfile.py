@@ -1,4 +1,4 @@
-"""Study specs in YAML: read by YAML 1.2's rules, with the line of every field, so that an error can point at it."""
+"""Study and contest specs in YAML: read by the rules of YAML 1.2, with the line of every field for errors to name."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def parse(text: str, name: str) -> SpecFile:
     except yaml.YAMLError as error:
         raise LocalError(f"{name}: not valid YAML: {error}".splitlines()[0]) from error
     if not isinstance(data, dict) or root is None:
-        raise LocalError(f"{name}:1: a study is a mapping of fields, got {type(data).__name__}", "see examples/")
+        raise LocalError(f"{name}:1: want a mapping of fields, got {type(data).__name__}", "see examples/")
     return SpecFile(name, data, dict(_lines(root, "")))
 
 

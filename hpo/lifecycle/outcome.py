@@ -9,8 +9,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """``advance``: the study that control should look at. ``queues``: worker queues with new work, a bell per trial."""
+    """``advance``: the study that control should look at. ``queues``: worker queues with new work, a bell per trial.
+
+    ``advance_all``: further studies to look at, where a verb touches several.
+    """
 
     value: T
     advance: UUID | None = None
     queues: tuple[str, ...] = ()
+    advance_all: tuple[UUID, ...] = ()

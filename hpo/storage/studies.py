@@ -15,11 +15,20 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
+def is_id(ref: str) -> bool:
+    return _UUID.fullmatch(ref) is not None
+
+
+def is_reference(ref: str) -> bool:
+    """Whether it can be an id or a name at all: Postgres takes no text with U+0000."""
+    return _NAME.fullmatch(ref) is not None
+
+
 def resolve(tx: Connection, project: UUID, ref: str) -> UUID:
     """The id of a study given by id or by name. Raises NotFound, also for another project's study."""
     s = StudyRow
-    mine = (s.id == UUID(ref)) if _UUID.fullmatch(ref) else (s.name == ref)
-    if not _NAME.fullmatch(ref):  # Postgres takes no text with U+0000 at all
+    mine = (s.id == UUID(ref)) if is_id(ref) else (s.name == ref)
+    if not is_reference(ref):
         raise NotFound(f"there is no study {ref!r}")
     found = tx.execute(select(s.id).where(s.project_id == project, mine)).scalar_one_or_none()
     if found is None:

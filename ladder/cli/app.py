@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from ladder.cli import database, diagnose, server, study, trial, worker
+from ladder.cli import contest, database, diagnose, server, study, trial, worker
 from ladder.cli.failures import INTERRUPTED, USAGE, explain
 from ladder.cli.output import talk
 
@@ -26,6 +26,7 @@ app.command("control")(server.control)
 app.add_typer(worker.app, name="worker")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(contest.app, name="contest")
 app.command("best")(study.best)
 app.command("rungs")(study.rungs)
 app.add_typer(database.app, name="db")

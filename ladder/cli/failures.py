@@ -42,7 +42,7 @@ def _hint(error: ApiError) -> str:
         case Unreachable():
             return "ladder doctor"
         case NotFoundError(code="not_found"):
-            return "ladder study ls"
+            return "ladder contest ls" if error.detail.startswith("there is no contest") else "ladder study ls"
         case ApiError(status=401):
             return "set LADDER_TOKEN to a key of this server; `ladder token create` makes one"
         case ApiError(status=403):

@@ -1,14 +1,12 @@
 """``ladder study …``, and the two tables of a study that have commands of their own: best and rungs."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ladder.cli.files import pointing_at, read_spec
 from ladder.cli.options import AsJson, StudyName
 from ladder.cli.output import console, emit, emit_lines, fields, number, params, say, table, talk
 
@@ -32,13 +30,13 @@ def create(
     from ladder.client import Client
     from ladder.specfile import override
 
-    spec = _read(file)
+    spec = read_spec(file)
     for assignment in set_ or ():
         override(spec.data, assignment)
     with Client() as client:
         if dry_run:
             return _plan(client, spec, as_json)
-        with _pointing_at(spec):
+        with pointing_at(spec):
             made = client.studies.create(spec.data)
         if watch:
             talk(f"created study {made.name} ({made.id})")
@@ -166,32 +164,8 @@ def rungs(study: StudyName, as_json: AsJson = False) -> None:
     console().print(rung_table(tuple(found)))
 
 
-@contextmanager
-def _pointing_at(spec: "SpecFile") -> Iterator[None]:
-    """Turns the server's pointers into lines of the file."""
-    from ladder.errors import ApiError
-
-    try:
-        yield
-    except ApiError as error:
-        error.errors = tuple(spec.located(field) for field in error.errors)
-        raise
-
-
-def _read(file: Path) -> "SpecFile":
-    from ladder.errors import LocalError
-    from ladder.specfile import parse
-
-    try:
-        return parse(sys.stdin.read() if str(file) == "-" else file.read_text(), str(file))
-    except OSError as error:
-        raise LocalError(f"{file}: {error.strerror}", "name a YAML file with -f") from error
-    except UnicodeDecodeError as error:
-        raise LocalError(f"{file}: not text in UTF-8: {error.reason} at byte {error.start}") from error
-
-
 def _plan(client: "Client", spec: "SpecFile", as_json: bool) -> int:
-    with _pointing_at(spec):
+    with pointing_at(spec):
         plan = client.studies.plan(spec.data)
     if as_json:
         emit(plan)

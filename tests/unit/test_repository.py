@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from hpo.lifecycle.contests import study_specs
 from hpo.settings import Settings
+from hpo.spec.contest import ContestSpec
+from hpo.spec.schedulers import AshaSpec
 from hpo.spec.study import StudySpec
 from models.catalog import TRAINERS, parse_config
 
@@ -17,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+CONTESTS = sorted((ROOT / "examples").glob("contest-*.yaml"))
+EXAMPLES = sorted({*(ROOT / "examples").glob("*.yaml")} - {*CONTESTS})
 WORKERS = ["worker", "worker-gpu"]
 SERVERS = ["migrate", "api", "control"]
 
@@ -149,6 +153,25 @@ def test_an_example_is_a_valid_study_whose_space_fits_its_trainer(path: Path) ->
             if param.type == "categorical":
                 corner[param.name] = param.choices[0 if end == "low" else -1]
         parse_config(spec.trainer.name, {**spec.trainer.config, **corner})
+
+
+@pytest.mark.parametrize("path", CONTESTS, ids=lambda path: path.name)
+def test_an_example_contest_is_valid_with_all_its_studies(path: Path) -> None:
+    contest = ContestSpec.model_validate(yaml.safe_load(path.read_text()))
+    assert contest.name == path.stem
+    studies = study_specs(contest)
+    assert {study.budget.max_epochs for study in studies} == {contest.budget.max_epochs}
+    assert [study.name for study in studies] == [entry.name for entry in contest.entries]
+
+
+def test_the_digits_contest_has_the_four_methods_of_the_paper_at_400_epochs() -> None:
+    contest = ContestSpec.model_validate(yaml.safe_load((ROOT / "examples/contest-digits.yaml").read_text()))
+    grid, random, asha, tpe = study_specs(contest)[:4]
+    assert contest.budget.max_epochs == 400
+    assert [study.sampler.type for study in (grid, random, asha, tpe)] == ["grid", "random", "random", "tpe"]
+    assert grid.max_trials * grid.scheduler.max_resource == 400
+    assert {study.scheduler.max_resource for study in (grid, random, tpe)} == {25}
+    assert asha.scheduler == AshaSpec(min_resource=1, max_resource=16, reduction_factor=4, n_full=4)
 
 
 def test_the_digits_example_promotes_thirty_trials_and_is_what_the_demo_runs() -> None:

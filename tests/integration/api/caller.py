@@ -84,7 +84,7 @@ class Api:
         sent = {"Authorization": f"Bearer {self.tokens[scope]}"}
         if content is not None:
             sent["Content-Type"] = "application/json"
-        url = path if not path.startswith("/studies") and not path.startswith("/workers") else V1 + path
+        url = V1 + path if path.startswith(("/studies", "/workers", "/contests")) else path
         return self.client.request(method, url, content=content, headers=sent | (headers or {}), **options)
 
     def get(self, path: str, **options: Any) -> Response:

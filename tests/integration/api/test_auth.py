@@ -13,6 +13,13 @@ LEASE = {"lease": str(uuid4())}
 STUDY, TRIAL = f"{V1}/studies/{{study}}", f"{V1}/studies/{{study}}/trials/{{number}}"
 ARTIFACT = f"{TRIAL}/artifacts/{{name}}"
 WORKER = {"queue": "cpu", "protocol_version": 1}
+CONTEST = f"{V1}/contests/{{contest}}"
+CONTEST_BODY = {
+    "name": "made-by-matrix",
+    "study": {name: value for name, value in spec(sampler={"type": "random"}).items() if name != "name"},
+    "methods": [{"name": "random"}],
+    "budget": {"max_epochs": 3},
+}
 
 # Every route with the scopes that may use it (admin always may) and a body that is well-formed. None: open to all.
 READ, WRITE, WORK, TRAIN = {"read", "write"}, {"write"}, {"worker"}, {"worker", "write"}
@@ -52,6 +59,10 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{V1}/workers"): (READ | WORK, None),
     ("GET", f"{V1}/workers/{{worker}}"): (READ | WORK, None),
     ("PUT", f"{V1}/workers/{{worker}}"): (WORK, WORKER),
+    ("GET", f"{V1}/contests"): (READ, None),
+    ("POST", f"{V1}/contests"): (WRITE, CONTEST_BODY),
+    ("GET", CONTEST): (READ, None),
+    ("GET", f"{CONTEST}/result"): (READ, None),
 }
 SCOPES = ("admin", "write", "read", "worker")
 
@@ -59,7 +70,7 @@ SCOPES = ("admin", "write", "read", "worker")
 def _send(api: Api, route: tuple[str, str], token: str | None, study: str = "s") -> Any:
     method, path = route
     body = ROUTES[route][1]
-    url = path.format(study=study, number=0, name="step-1.safetensors", worker="w", code="malformed")
+    url = path.format(study=study, number=0, name="step-1.safetensors", worker="w", code="malformed", contest="c")
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {"Authorization": ""}
     if isinstance(body, bytes):
         return api.call(method, url, raw=body, headers=headers | {"X-Ladder-Lease": LEASE["lease"]})

@@ -43,8 +43,8 @@ def test_scalars_are_read_by_the_rules_of_yaml_1_2(text: str, value: object) -> 
         ("a: 1\nb: 2\na: 3\n", "f.yaml:3: not valid YAML: 'a' stands here twice"),
         ("a: *nowhere\n", "f.yaml:1: not valid YAML"),
         ("a: !!python/object:os.system {}\n", "f.yaml:1: not valid YAML"),
-        ("- 1\n- 2\n", "f.yaml:1: a study is a mapping"),
-        ("", "f.yaml:1: a study is a mapping"),
+        ("- 1\n- 2\n", "f.yaml:1: want a mapping"),
+        ("", "f.yaml:1: want a mapping"),
         ("a: \x00\n", "f.yaml: not valid YAML"),
     ],
 )

@@ -1,0 +1,67 @@
+"""Contests as they are stored and read: by name or id, in pages, with how their studies stand."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, tuple_
+
+from hpo.domain.errors import NotFound
+from hpo.storage.studies import is_id, is_reference
+from hpo.storage.tables import ContestRow
+
+
+def insert(tx: Connection, project: UUID, name: str, spec: str) -> UUID | None:
+    """Store a contest, ``spec`` as JSON; None if the name is taken."""
+    created: UUID | None = tx.exec_driver_sql(
+        "INSERT INTO contest (id, project_id, name, spec) VALUES (uuidv7(), %(project)s, %(name)s, %(spec)s)"
+        " ON CONFLICT (project_id, name) DO NOTHING RETURNING id",
+        {"project": project, "name": name, "spec": spec},
+    ).scalar_one_or_none()
+    return created
+
+
+def get(tx: Connection, project: UUID, ref: str) -> Row[Any]:
+    """The row of a contest given by id or by name. Raises NotFound, also for another project's contest."""
+    c = ContestRow
+    found = None
+    if is_reference(ref):
+        mine = (c.id == UUID(ref)) if is_id(ref) else (c.name == ref)
+        found = tx.execute(select(c.__table__).where(c.project_id == project, mine)).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no contest {ref!r}")
+    return found
+
+
+def page(tx: Connection, project: UUID, *, after: tuple[datetime, UUID] | None, limit: int) -> Sequence[Row[Any]]:
+    """Contests, newest first, ``limit`` of them past the key ``after``."""
+    c = ContestRow
+    query = select(c.__table__).where(c.project_id == project)
+    key = tuple_(c.created_at, c.id)
+    if after is not None:
+        query = query.where(key < after)
+    return tx.execute(query.order_by(c.created_at.desc(), c.id.desc()).limit(limit)).all()
+
+
+def states(tx: Connection, contests: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """The states of each contest's studies."""
+    rows = tx.exec_driver_sql(
+        "SELECT contest_id, array_agg(state) AS states FROM study WHERE contest_id = ANY(%(ids)s::uuid[])"
+        " GROUP BY contest_id",
+        {"ids": list(contests)},
+    )
+    return {row.contest_id: row.states for row in rows}
+
+
+_RUNS = """
+SELECT s.id, s.name, s.state, s.state_reason, s.spent, s.device_seconds, s.next_number,
+  coalesce(extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.started_at), 0)::float8 AS wall_s,
+  (SELECT min(t.loss) FROM trial t WHERE t.study_id = s.id AND t.loss IS NOT NULL AND t.violation = 0
+    AND t.state NOT IN ('failed', 'cancelled')) AS loss
+FROM study s WHERE s.contest_id = %(contest)s"""
+
+
+def runs(tx: Connection, contest: UUID) -> dict[str, Row[Any]]:
+    """How each study of a contest stands, by name: what it has spent, and the loss of its best trial."""
+    return {row.name: row for row in tx.exec_driver_sql(_RUNS, {"contest": contest})}
