@@ -46,8 +46,8 @@ def _changed(param: Param, value: ParamValue, pbt: PbtSpec, rng: np.random.Gener
     assert not isinstance(param, FixedParam)
     wanted = float(value) * pbt.factors[up]
     held = min(max(wanted, float(param.low)), float(param.high))
-    if param.grid_size is None or param.log:
-        return held if param.type == "float" else round(held)
+    if param.grid_size is None:
+        return held
     index = round((held - param.low) / (param.step or 1))
     here = round((float(value) - param.low) / (param.step or 1))
     if index == here and wanted != float(value):  # a factor that does not reach the next point moves to it all the same
