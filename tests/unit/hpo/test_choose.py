@@ -1,0 +1,68 @@
+from typing import Any
+
+from hpo.choose import resolve
+from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, RandomSamplerSpec
+from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec
+from hpo.spec.study import StudySpec
+from tests.unit.hpo.builders import a_study
+
+
+def scheduler(spec: StudySpec) -> AutoSchedulerSpec:
+    assert isinstance(spec.scheduler, AutoSchedulerSpec)
+    return spec.scheduler
+
+
+def sampler(spec: StudySpec) -> AutoSamplerSpec:
+    assert isinstance(spec.sampler, AutoSamplerSpec)
+    return spec.sampler
+
+
+def auto(**changes: Any) -> StudySpec:
+    fields = {"sampler": {"type": "auto", "seed": 4}, "scheduler": {"type": "auto", "max_resource": 27}}
+    return resolve(a_study(**fields | changes))
+
+
+def test_what_was_chosen_by_the_user_stays() -> None:
+    spec = a_study()
+    assert resolve(spec) == spec
+
+
+def test_a_scheduler_is_picked_with_its_reason() -> None:
+    found = scheduler(auto())
+    assert found.picked == AshaSpec(max_resource=27, reduction_factor=3)
+    assert found.why
+    assert found.max_resource == 27
+
+
+def test_trials_too_short_to_be_compared_are_all_trained_whole() -> None:
+    found = scheduler(auto(scheduler={"type": "auto", "max_resource": 2}))
+    assert found.picked == FifoSpec(max_resource=2)
+    assert found.why is not None
+    assert "short" in found.why
+
+
+def test_a_sampler_is_picked_with_its_reason_and_the_seed() -> None:
+    found = sampler(auto())
+    assert found.picked is not None
+    assert found.why
+    assert found.picked.seed == found.seed == 4
+
+
+def test_a_small_space_is_gone_through_point_by_point() -> None:
+    space = [{"type": "int", "name": "k", "low": 1, "high": 6}]
+    found = sampler(auto(search_space=space, budget={"max_trials": 10}))
+    assert found.picked == GridSamplerSpec(seed=4)
+    assert found.why is not None
+    assert "6 points" in found.why
+
+
+def test_what_was_picked_once_is_not_picked_again() -> None:
+    once = auto()
+    assert resolve(once) == once
+    earlier = once.sampler.model_copy(update={"picked": RandomSamplerSpec(seed=4), "why": "so it was"})
+    assert sampler(resolve(once.model_copy(update={"sampler": earlier}))).why == "so it was"
+
+
+def test_a_resolved_spec_comes_back_from_json_as_it_is() -> None:
+    spec = auto()
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
