@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.cube import Column, Cube, Matrix
+from hpo.samplers.ladder import ordered
 from hpo.samplers.table import Kind, Memory, Table
 from hpo.space.space import Space, sample
 
@@ -21,7 +22,7 @@ class CmaEs:
 
     The trials after the first ``n_startup_trials``, in the order of their numbers, form generations. A generation is
     told once all its trials have a result or have ended; those without a result count as its worst. Until then
-    proposals come from the distribution before it, so that workers never wait. Only ranks are told, by ``Table.rank``,
+    proposals come from the distribution before it, so that workers never wait. Only ranks are told, by ``ladder.py``,
     so that trials at different rungs compare. The distribution begins at the best of the random trials and of earlier
     studies if there are several, else in the middle, and anew at a random point when it has collapsed.
     """
@@ -91,7 +92,7 @@ def _beginning(table: Table, startup: Sequence[int], units: Matrix) -> Column:
     known = [row for row in table.results if row in random or table.records[row].number < 0]
     if len(known) < 2:
         return np.full(units.shape[1], 0.5)
-    best: Column = units[min(known, key=table.rank)].copy()
+    best: Column = units[ordered(table, known)[0]].copy()
     return best
 
 
@@ -101,5 +102,5 @@ def _generations(table: Table, own: Sequence[int], size: int) -> Iterator[Genera
         rows = own[start : start + size]
         if any(table.kind(row) is Kind.AWAITED for row in rows):
             return
-        with_result = sorted((row for row in rows if table.kind(row) is Kind.RESULT), key=table.rank)
+        with_result = ordered(table, [row for row in rows if table.kind(row) is Kind.RESULT])
         yield (*with_result, *(row for row in rows if table.kind(row) is not Kind.RESULT))

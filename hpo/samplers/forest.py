@@ -9,7 +9,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.tree import ExtraTreeRegressor
 
 from hpo.samplers.cube import Matrix
-from hpo.samplers.evidence import normal_scores
+from hpo.samplers.ladder import normal_scores
 from hpo.samplers.surrogate import Plan, SurrogateSearch
 
 Values = NDArray[np.float64]

@@ -10,7 +10,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
 from hpo.samplers.cube import Matrix
-from hpo.samplers.evidence import robust_scores
+from hpo.samplers.ladder import robust_scores
 from hpo.samplers.surrogate import Plan, SurrogateSearch
 
 Values = NDArray[np.float64]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.cube import Column, Matrix
+from hpo.samplers.ladder import best_rows
 from hpo.samplers.optuna_adapter import front_ranks, niche_survivors, sbx_child
 from hpo.samplers.pareto import crowding_distance
 from hpo.samplers.table import Memory, Table
@@ -23,7 +24,7 @@ class Genetic:
     """Children of the ``population_size`` best trials so far, which may have come in any order (steady state).
 
     The first ``population_size`` trials are random. Parents win binary tournaments by constraint violation, rung,
-    non-dominated front, then crowding (NSGA-II) or niche (NSGA-III); with one objective by the order of ``Table.best``.
+    non-dominated front, then crowding (NSGA-II) or niche (NSGA-III); with one objective by the order of ``best_rows``.
     Numbers cross by simulated binary crossover, choices come from either parent, and what mutates is drawn anew.
     """
 
@@ -70,7 +71,7 @@ class Genetic:
         """Rows of the population, and their merits."""
         size = self._population_size
         if self._n_objectives == 1:
-            best = table.best(size)
+            best = best_rows(table, size)
             return best, np.column_stack([np.arange(len(best)), np.zeros(len(best))])
         rows: list[int] = []
         merits: list[Merits] = []

@@ -13,7 +13,8 @@ from threadpoolctl import ThreadpoolController
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.acquisition import log_expected_improvement, most_promising
 from hpo.samplers.cube import Matrix
-from hpo.samplers.evidence import Evidence, Scale, gather
+from hpo.samplers.evidence import Evidence, gather
+from hpo.samplers.ladder import Scale, best_rows
 from hpo.samplers.table import Memory, Table
 from hpo.space.space import Space, sample
 
@@ -83,7 +84,7 @@ class SurrogateSearch:
 
     def _evidence(self, table: Table, rng: np.random.Generator) -> Evidence:
         weights = rng.dirichlet(np.ones(self._n_objectives)) if self._n_objectives > 1 else None
-        rows = table.window(self._plan.best, self._plan.recent)
+        rows = table.with_recent(best_rows(table, self._plan.best), self._plan.recent)
         return gather(
             table, rows, scale=self._plan.scale, max_awaited=MAX_AWAITED, weights=weights, cost=self._plan.cost
         )

@@ -39,9 +39,9 @@ Rank = tuple[int, float, float, int]
 class Table:
     """One study's trials over one space, one row each in the order of the history.
 
-    Results are ordered as TPE orders them: complete trials by loss, then the others by the resource reached and by
-    loss, then infeasible ones by what they miss (feasible first, Deb 2000), then diverged ones. With several
-    objectives non-dominated fronts take the place of the loss. Not thread-safe.
+    Results stand in levels, as TPE orders them: complete trials, then the others by the resource reached, each by loss
+    or by fronts; then infeasible ones by what they miss (feasible first, Deb 2000), then diverged ones.
+    Not thread-safe.
     """
 
     def __init__(self, space: Space, n_objectives: int = 1) -> None:
@@ -127,9 +127,9 @@ class Table:
     def kind(self, row: int) -> Kind:
         return self._kinds[row]
 
-    def window(self, best: int, recent: int) -> list[int]:
-        """The ``best`` results and the ``recent`` newest others, in the order of the history."""
-        chosen = set(self.best(best))
+    def with_recent(self, rows: Sequence[int], recent: int) -> list[int]:
+        """The results given and the ``recent`` newest others, in the order of the history."""
+        chosen = set(rows)
         newest = (row for row in reversed(self._results) if row not in chosen)
         return sorted([*chosen, *islice(newest, recent)])
 

@@ -46,8 +46,9 @@ class Tpe:
         table = self._memory.table(space, history)
         if table.n_results < self._n_startup_trials:
             return sample(space, key.generator())
-        shown = table.window(BEST, RECENT)
-        good = set(table.best(n_good(len(shown))))
+        best = table.best(BEST)
+        shown = table.with_recent(best, RECENT)
+        good = set(best[: n_good(len(shown))])
         rest = sorted([*(row for row in shown if row not in good), *table.awaited])
         groups = table.cube.groups()
         if not self._multivariate:
