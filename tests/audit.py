@@ -103,7 +103,7 @@ def violations_of(record: Record, checkpoint_root: Path | None = None) -> Iterat
     for trial in record.trials:
         yield from (f"trial {trial.number}: {violation}" for violation in _trial(record, trial))
     for rung in record.rungs:
-        yield from (f"rung {rung.rung}: {violation}" for violation in _rung(record, rung))
+        yield from (f"rung {rung.rung} of bracket {rung.bracket}: {one}" for one in _rung(record, rung))
     yield from violations_of_log(record)
     if checkpoint_root is not None:
         yield from _files(record, FilesystemStore(checkpoint_root))
@@ -231,7 +231,11 @@ def _rung(record: Record, rung: Row[Any]) -> Iterator[str]:
     if rung.promoted != went_on:
         yield f"I6: it counts {rung.promoted} promotions, there were {went_on}"
     if record.study.state in (StudyState.RUNNING, StudyState.PAUSED):
-        paused = {t.number for t in record.trials if t.state == TrialState.PAUSED and t.rung == rung.rung}
+        paused = {
+            trial.number
+            for trial in record.trials
+            if trial.state == TrialState.PAUSED and (trial.bracket, trial.rung) == (rung.bracket, rung.rung)
+        }
         if waiting != paused:
             yield f"I6: {sorted(waiting)} wait here by their entries, {sorted(paused)} are paused"
     if rung.finger_rank:

@@ -90,7 +90,9 @@ class Repository:
         """Hand the trial back, with a checkpoint of ``step`` if given."""
         saved = () if step is None else (SavedCheckpoint(step, "0" * 64, 1),)
         self.db.write(
-            lambda tx: leases.release(tx, self.project, held.study, held.number, held.lease, checkpoints=saved)
+            lambda tx: leases.release(
+                tx, self.definitions, self.project, held.study, held.number, held.lease, checkpoints=saved
+            )
         )
 
     def fail(self, held: Claimed, kind: str, *, step: StepResult | None = None, backoff_s: float = 0.0) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo.domain.merit import WORST
 from tests.audit import audit
 from tests.integration.repository import Repository
 
@@ -35,6 +36,18 @@ BROKEN = {
         "I6",
     ),
     "an entry's loss is another": ("UPDATE rung_entry SET loss = loss - 1 WHERE rung = 1", "I6"),
+    "a look of a rule is another": ("UPDATE rung_entry SET loss = loss + 1 WHERE bracket = -1", "I6: the entry"),
+    "who ended on its way is missing in its rung": (f"DELETE FROM rung_entry WHERE loss = {WORST!r}", "I6: the entry"),
+    "the log enters nobody who ended on its way": (
+        "UPDATE event SET data = data - 'dropped_at' WHERE data->>'dropped_at' IS NOT NULL",
+        "I6: at event",
+    ),
+    "a decision's loss was not reported": (
+        "UPDATE event SET data = data || '{\"loss\": 0.5}' WHERE data->>'decision' = 'pause'",
+        "by a loss that was not reported",
+    ),
+    "a trial's params are others": ("UPDATE trial SET params = '{\"x\": 0.9}' WHERE number = 0", "I1"),
+    "a rung is of another resource": ("UPDATE rung SET resource = resource + 1 WHERE rung = 1", "I6: the entry"),
     "a rung's count is off": ("UPDATE rung SET entries = entries + 1 WHERE rung = 0", "I6"),
     "a paused trial does not wait": ("UPDATE rung_entry SET waiting = false", "I6"),
     "a promotion is not counted": ("UPDATE rung SET promoted = 0", "I6"),
@@ -57,15 +70,19 @@ BROKEN = {
 
 @pytest.fixture
 def repository(postgres_url: str) -> Iterator[Repository]:
-    """A study with trials that are complete, paused, promoted, running and resumed; its record is clean."""
+    """A study with trials that are complete, paused, promoted, running, resumed and failed; its record is clean."""
     repository = Repository.on(postgres_url)
-    study = repository.create(budget={"max_trials": 40})
+    rule = {"type": "threshold", "upper": 100.0, "grace": 2, "interval": 3}
+    study = repository.create(budget={"max_trials": 40}, pruners=[rule])
     while repository.one("SELECT complete FROM study").complete == 0:
         held = repository.claim(study)
         if held.number == 1 and held.attempt == 1:
             repository.release(held, step=1)
             held = repository.claim(study)
         target: int | None = held.target_step
+        if held.number == 2:
+            repository.fail(held, "user_error")
+            target = None
         while target is not None:
             answer = repository.report(held, target, held.number / 100 + 1 / target)
             target = answer.target_step if answer.decision == "continue" else None
