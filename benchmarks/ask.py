@@ -1,6 +1,6 @@
-"""Time of one TPE ask beside a bare Optuna's in memory, on the same history.
+"""Time of one ask of every sampler, and of a bare Optuna's TPE in memory on the same history.
 
-    python -m benchmarks.ask
+    python -m benchmarks.ask [SAMPLER ...]
 
 Each side has a process of its own: Ladder's adapter replaces two functions of Optuna in the process that imports it.
 """
@@ -12,9 +12,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 PARAMS = [f"p{index}" for index in range(8)]
-SIZES, RUNNING, ASKS, RUNS = (100, 1_000, 5_000), 32, 15, 3
+SIZES, RUNNING, ASKS, RUNS = (100, 1_000, 10_000), 32, 15, 3
 
 
 def _history(size: int) -> tuple[list[dict[str, float]], list[float]]:
@@ -24,22 +25,31 @@ def _history(size: int) -> tuple[list[dict[str, float]], list[float]]:
     ]
 
 
-def _ladder(size: int) -> Callable[[int], object]:
+def _ladder(size: int, kind: str) -> Callable[[int], object]:
     from hpo.domain.history import RngKey, TrialRecord
     from hpo.domain.trial import TrialState
-    from hpo.samplers.optuna_adapter import Tpe
-    from hpo.spec.space import FloatParam
+    from hpo.samplers.build import build_sampler
+    from hpo.space.space import Space
+    from hpo.spec.study import StudySpec
 
     params, losses = _history(size)
-    space = tuple(FloatParam(type="float", name=name, low=0.0, high=1.0) for name in PARAMS)
+    spec = StudySpec.model_validate(
+        {
+            "name": "ask",
+            "objectives": [{"metric": "loss", "direction": "minimize"}],
+            "search_space": [{"type": "float", "name": name, "low": 0.0, "high": 1.0} for name in PARAMS],
+            "sampler": {"type": kind},
+            "trainer": {"name": "external"},
+        }
+    )
     records = [
         TrialRecord(number, values, TrialState.COMPLETE, ((1, losses[number]),))
         if number < size
         else TrialRecord(number, values, TrialState.RUNNING)
         for number, values in enumerate(params)
     ]
-    sampler = Tpe(n_startup_trials=10, n_ei_candidates=24, multivariate=True)
-    return lambda turn: sampler.ask(space, records, RngKey(1, turn))
+    space, sampler = Space.of(spec), build_sampler(spec)
+    return lambda turn: sampler.ask(space, records, RngKey(1, size + RUNNING + turn))
 
 
 def _optuna(size: int) -> Callable[[int], object]:
@@ -58,7 +68,11 @@ def _optuna(size: int) -> Callable[[int], object]:
     return lambda _: study.ask(space)
 
 
-SIDES = {"ladder": _ladder, "optuna": _optuna}
+KINDS = ("random", "sobol", "tpe", "bohb", "gp", "rf", "cma_es", "genetic")
+SIDES: dict[str, Callable[[int], Callable[[int], object]]] = {
+    **{kind: partial(_ladder, kind=kind) for kind in KINDS},
+    "optuna tpe": _optuna,
+}
 
 
 def _measure(side: str) -> None:
@@ -74,23 +88,21 @@ def _measure(side: str) -> None:
         print(size, statistics.median(took))
 
 
-def main() -> None:
+def main(sides: list[str]) -> None:
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(RUNS):
-        for side in SIDES:
-            command = [sys.executable, "-m", "benchmarks.ask", side]
+        for side in sides:
+            command = [sys.executable, "-m", "benchmarks.ask", "--measure", side]
             for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
                 count, took_ms = line.split()
                 found.setdefault((side, int(count)), []).append(float(took_ms))
-    print(
-        f"{len(PARAMS)} parameters, {RUNNING} running trials, multivariate; ms, median of {RUNS} runs (least to most)"
-    )
-    for (side, size), took in sorted(found.items()):
-        print(f"{side:<7}{size:>6}  {statistics.median(took):6.2f}  ({min(took):.2f} to {max(took):.2f})")
+    print(f"{len(PARAMS)} parameters, {RUNNING} running trials; ms, median of {RUNS} runs (least to most)")
+    for (side, size), took in found.items():
+        print(f"{side:<11}{size:>6}  {statistics.median(took):7.2f}  ({min(took):.2f} to {max(took):.2f})")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        _measure(sys.argv[1])
+    if sys.argv[1:2] == ["--measure"]:
+        _measure(sys.argv[2])
     else:
-        main()
+        main(sys.argv[1:] or list(SIDES))

@@ -65,7 +65,7 @@ def _model_based(spec: PickedSampler, n_objectives: int) -> Sampler:
 
             return gaussian_search(**given, n_objectives=n_objectives)
         case RfSamplerSpec():
-            from hpo.samplers.forest import forest_search
+            from hpo.samplers.random_forest import forest_search
 
             return forest_search(**given, n_objectives=n_objectives)
         case CmaEsSamplerSpec():

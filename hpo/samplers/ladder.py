@@ -18,7 +18,8 @@ MAX_LEVELS = 16  # a rule may look at every epoch: beyond, neighbouring resource
 def best_rows(table: Table, n: int) -> list[int]:
     """The ``n`` best results, best first: by their rungs, or by fronts with several objectives.
 
-    Of those that got no further than some rung only its ``n`` best are looked at: no other can be among the best.
+    Of those that got no further than some rung only its ``n`` best are looked at, since no other can be among the best;
+    scores are exchanged among these, so where rungs disagree the order may differ a little from that of all.
     """
     if table.n_objectives > 1:
         return table.best(n)

@@ -7,13 +7,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 from threadpoolctl import ThreadpoolController
 
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.acquisition import log_expected_improvement, most_promising
 from hpo.samplers.cube import Matrix
 from hpo.samplers.evidence import Evidence, gather
+from hpo.samplers.forest import fit_forest
 from hpo.samplers.ladder import Scale, best_rows
 from hpo.samplers.table import Memory, Table
 from hpo.space.space import Space, sample
@@ -21,6 +21,8 @@ from hpo.space.space import Space, sample
 Values = NDArray[np.float64]
 N_RANDOM = 512
 MAX_AWAITED = 64
+LEAST_CHANCE = 1e-4  # of being feasible, where all trees deny it
+FEASIBILITY_TREES = 32  # of a forest under any model: a smooth one overshoots at the edge of a step
 
 
 class Regressor(Protocol):
@@ -60,8 +62,8 @@ class SurrogateSearch:
 
     Trials that run without a result yet are taken to turn out as the model expects them to (kriging believer,
     Ginsbourger et al. 2010), so that the next proposal keeps away from them. With outcome constraints the expectation
-    is multiplied by the probability of being feasible; with several objectives each proposal minimises a scalarisation
-    of its own (ParEGO, Knowles 2006).
+    is multiplied by the probability of being feasible, the share of votes in a forest; with several objectives each
+    proposal minimises a scalarisation of its own (ParEGO, Knowles 2006).
     """
 
     def __init__(self, fit: Fit, plan: Plan, *, n_objectives: int = 1) -> None:
@@ -93,8 +95,11 @@ class SurrogateSearch:
         def features(codes: Matrix) -> Matrix:
             return table.cube.features(codes, inactive=self._plan.inactive)
 
+        def seed() -> int:
+            return int(rng.integers(2**31))
+
         def fitted(inputs: Matrix, targets: Values) -> Regressor:
-            return self._fit(inputs, targets, int(rng.integers(2**31)))
+            return self._fit(inputs, targets, seed())
 
         known, plan = features(evidence.codes), self._plan
         model = fitted(known, evidence.scores)
@@ -104,7 +109,9 @@ class SurrogateSearch:
             model = fitted(np.concatenate([known, waiting]), np.concatenate([evidence.scores, believed]))
         feasible = evidence.violations == 0
         constrained = bool(feasible.any() and not feasible.all())
-        permitted = fitted(known, np.where(feasible, -1.0, 1.0)) if constrained else None
+        permitted = (
+            fit_forest(known, feasible.astype(float), seed(), n_trees=FEASIBILITY_TREES) if constrained else None
+        )
         costs = fitted(known, evidence.costs) if np.ptp(evidence.costs) > 0 else None
         expected, _ = model.predict(known[feasible] if feasible.any() else known)
         incumbent = float(expected.min())
@@ -117,10 +124,15 @@ class SurrogateSearch:
             else:
                 worth = log_expected_improvement(mean, deviation, incumbent)
             if permitted is not None:
-                side, doubt = permitted.predict(inputs)
-                worth = worth + log_ndtr(-side / doubt)
+                chance = np.log(np.maximum(permitted.predict(inputs)[0], LEAST_CHANCE))
+                # Below even odds it counts by its fourth power: what is promised far inside the infeasible is large.
+                worth = worth + chance + 3 * np.minimum(chance + np.log(2), 0.0)
             if costs is not None:
                 worth = worth - costs.predict(inputs)[0]
             return worth
 
         return value
+
+
+def _votes(features: Matrix, feasible: NDArray[np.bool_], seed: int) -> Regressor:
+    return fit_forest(features, feasible.astype(float), seed, n_trees=FEASIBILITY_TREES)
