@@ -11,7 +11,7 @@ def markdown(rows: Sequence[Row], about: str) -> str:
     """A sentence on what was run, and the table. Each cell is the mean with its 95 % interval."""
     shares = [f"{share:.0%}" for share in SHARES]
     head = ["method", *(f"rank {share}" for share in shares), "rank AUC", *(f"regret {share}" for share in shares)]
-    lines = [about, "", "| " + " | ".join([*head, "s/run"]) + " |", "|---|" + "---:|" * len(head)]
+    lines = [about, "", "| " + " | ".join([*head, "CPU s/run"]) + " |", "|---|" + "---:|" * len(head)]
     for row in rows:
         ranks = [_cell(rank, 2) for rank in (*row.ranks, row.rank_auc)]
         regrets = [_cell(regret, 4) for regret in row.regrets]

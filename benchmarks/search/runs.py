@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a job. ``seconds`` is the time that it took here, not that of the simulated workers."""
+    """What came of a job. ``seconds`` of CPU that it took here, not those of the simulated workers."""
 
     task: str
     budget: int
@@ -131,9 +131,9 @@ def run_job(job: Job, data: Path) -> Run:
     task = load_task(data, job.task)
     if task.budget != job.budget:
         raise ValueError(f"{job.task} has a budget of {task.budget} epochs, got {job.budget}")
-    began = time.perf_counter()
+    began = time.process_time()
     outcome = run_method(METHODS[job.method], task, seed=job.seed, workers=job.workers)
-    return Run(job.task, job.budget, outcome.trace, outcome.trials, time.perf_counter() - began)
+    return Run(job.task, job.budget, outcome.trace, outcome.trials, time.process_time() - began)
 
 
 def _ended(waiting: dict[Future[Run], Job]) -> Iterable[tuple[Job, Run]]:
