@@ -5,7 +5,7 @@ can be derived by whoever has the events.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,19 @@ class _Differs(Exception):
 
 
 def replay(
-    spec: StudySpec, events: Iterable[Event], *, suggestions: bool = True, earlier: Sequence[TrialRecord] = ()
+    spec: StudySpec,
+    events: Iterable[Event],
+    *,
+    suggestions: bool = True,
+    earlier: Sequence[TrialRecord] = (),
+    checked: Callable[[], None] = lambda: None,
 ) -> Replay:
     """Derive every decision and promotion again, and every suggestion unless told not to.
 
     ``spec`` is the study's definition as it is now; what was changed on the way stands in the log. ``earlier`` are the
     trials of other studies that a warm start began with. That a promotable trial was promoted late, or a trial created
-    ahead of need, is no difference: the service may find a row locked, and it samples in advance.
+    ahead of need, is no difference: the service may find a row locked, and it samples in advance. ``checked`` is
+    called after every event.
     """
     log = list(events)
     verifier = _Verifier(_original(spec, log), log if suggestions else (), earlier)
@@ -69,6 +75,7 @@ def replay(
             verifier.check(event)
         except _Differs as found:
             return verifier.result(Difference(event.seq, event.trial, found.expected, found.recorded))
+        checked()
     return verifier.result(None)
 
 
@@ -98,7 +105,7 @@ class _Verifier:
         self._states: dict[int, TrialState] = {}
         self._count: Counter[TrialState] = Counter()
         self._due: dict[int, int] = {}  # rung that a trial reaches next
-        self._target: dict[int, int] = {}
+        self._target: dict[int, int | None] = {}  # None: of a trial that is to be promoted first, or has ended
         self._past: dict[int, list[tuple[int, float]]] = {}
         self._params: dict[int, Params] = {}
         self._max_trials = spec.max_trials
@@ -120,24 +127,29 @@ class _Verifier:
         if self._last_seq is not None and event.seq <= self._last_seq:
             raise _Differs(f"a seq above {self._last_seq}", f"seq {event.seq}")
         self._last_seq = event.seq
+        if missing := sorted(_fields(event) - event.data.keys()):
+            raise _Differs(f"the fields {', '.join(missing)}", "none of them")
         if event.trial is None:
             self._study_updated(event.data)
             return
         if (event.trial in self._states) == (event.type is EventType.TRIAL_CREATED):
             again = "for the second time" if event.trial in self._states else "before it was created"
             raise _Differs("each trial created once, before all else", f"trial {event.trial} {again}")
+        self._happened(event, event.trial)
+
+    def _happened(self, event: Event, trial: int) -> None:
         if event.type is EventType.TRIAL_CREATED:
-            self._created(event.trial, event.data)
+            self._created(event, trial)
         elif "decision" in event.data:
-            self._decided(event, event.trial)
+            self._decided(event, trial)
         elif event.type is EventType.TRIAL_PROMOTED:
-            self._promoted(event.trial, event.data)
+            self._promoted(trial, event.data)
         elif event.type is EventType.TRIAL_FINISHED:
-            self._ended(event, event.trial)
+            self._ended(event, trial)
         elif event.type is EventType.TRIAL_STARTED:
-            self._move(event.trial, TrialState.RUNNING)
+            self._move(trial, TrialState.RUNNING)
         elif event.type is EventType.TRIAL_REQUEUED:
-            self._move(event.trial, TrialState.QUEUED)
+            self._move(trial, TrialState.QUEUED)
 
     def _study_updated(self, data: dict[str, Any]) -> None:
         if "changed" in data:
@@ -147,10 +159,13 @@ class _Verifier:
             self._max_trials = max(self._spec.max_trials, len(self._states))
         self._max_trials = data.get("max_trials", self._max_trials)
 
-    def _created(self, trial: int, data: dict[str, Any]) -> None:
+    def _created(self, event: Event, trial: int) -> None:
+        data = event.data
         bracket = self._engine.bracket_of(trial)
         if data["bracket"] != bracket:
             raise _Differs(f"bracket {bracket}", f"bracket {data['bracket']}")
+        if data["cursor"] >= event.seq:
+            raise _Differs(f"a cursor below {event.seq}", f"cursor {data['cursor']}")
         self._move(trial, TrialState.QUEUED)
         self._due[trial] = 0
         self._past[trial] = []
@@ -168,9 +183,9 @@ class _Verifier:
     def _decided(self, event: Event, trial: int) -> None:
         data = event.data
         bracket, step = self._engine.bracket_of(trial), data["step"]
-        if self._states[trial] is not TrialState.RUNNING or step != self._target[trial]:
-            state = self._states[trial]
-            raise _Differs(f"no decision but at {self._target[trial]}, while it runs", f"{step}, while it is {state}")
+        state, target = self._states[trial], self._target[trial]
+        if state is not TrialState.RUNNING or step != target:
+            raise _Differs(f"no decision but at {target}, while it runs", f"{step}, while it is {state}")
         vector = tuple(data.get("vector", ()))
         violation = data.get("violation", 0.0)
         arrival = Arrival(trial, bracket, step, event.seq, data["loss"], vector, violation)
@@ -185,8 +200,7 @@ class _Verifier:
         self._past[trial].append((step, data["loss"]))
         if verdict.rung is not None:
             self._due[trial] = verdict.rung + 1
-        if recorded.target is not None:
-            self._target[trial] = recorded.target
+        self._target[trial] = recorded.target
         # Queued: promoted in place, but the budget did not hold its next stop.
         self._move(trial, TrialState.QUEUED if data.get("queued") else _STATE_AFTER[recorded.action])
 
@@ -263,6 +277,18 @@ class _Seen:
         known = self._fold.before(trial)
         return [*known, *self._fresh[len(known) : trial]]
 
+
+def _fields(event: Event) -> frozenset[str]:
+    """What the event must tell, so that it can be derived again."""
+    wanted = _FIELDS.get(event.type, frozenset())
+    return wanted | {"step", "loss", "bracket", "rung"} if "decision" in event.data else wanted
+
+
+_FIELDS = {
+    EventType.TRIAL_CREATED: frozenset({"params", "cursor", "bracket"}),
+    EventType.TRIAL_PROMOTED: frozenset({"bracket", "rung", "target"}),
+    EventType.TRIAL_FINISHED: frozenset({"state", "end_class"}),
+}
 
 _STATE_AFTER = {
     Action.CONTINUE: TrialState.RUNNING,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -250,3 +251,18 @@ def test_a_lost_event_is_found_if_something_rests_on_it(spec: StudySpec, n: int,
     later = any(event.trial == lost.trial for event in events[at:])
     if later and lost.type in (EventType.TRIAL_CREATED, EventType.TRIAL_PROMOTED):
         assert replay(spec, events).difference is not None
+
+
+@given(spec=studies, n=workers, faults=faults, draw=st.randoms(use_true_random=False), suggestions=st.booleans())
+def test_a_log_that_was_shaken_is_judged_and_breaks_nothing(
+    spec: StudySpec, n: int, faults: Faults, draw: Random, suggestions: bool
+) -> None:
+    events = list(simulate(spec, curve_of(spec), workers=n, faults=faults).events)
+    for _ in range(draw.randrange(1, 4) if events else 0):
+        one, other = draw.choice(events), draw.choice(events)
+        at = draw.randrange(len(events))
+        events[at] = draw.choice([replace(one, trial=other.trial), replace(one, type=other.type), other])
+    events = [replace(event, seq=seq) for seq, event in enumerate(events, start=1)]
+    found = replay(spec, events, suggestions=suggestions)
+    judged = len(events) if found.difference is None else found.difference.seq
+    assert found.decisions + found.promotions + found.suggestions <= judged

@@ -103,6 +103,7 @@ def test_a_wrong_target_is_a_difference() -> None:
         (3, created(3, 1)),  # created before
         (3, created(2, 2)),  # seq does not rise
         (3, created(3, 2, bracket=1)),  # drawn for another bracket
+        (3, created(3, 2, cursor=3)),  # nobody sees what is yet to happen
         (3, created(3, 2, params={"x": 0.5})),  # not what the sampler proposes
         (14, ended(14, 9)),
         (14, ended(14, 3, dropped_at=0)),  # nobody waited for it there
