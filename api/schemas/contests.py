@@ -37,8 +37,8 @@ class MethodResult(Out):
     test_mean: float | None = Field(None, description="on the test part, once scored")
     epochs_mean: float
     epochs_total: int
-    gpu_hours: float = Field(description="of all its studies together")
-    wall_hours: float = Field(description="from start to end of a study, mean")
+    gpu_hours: float = Field(description="of all its studies together, by attempts that have ended")
+    wall_hours: float = Field(description="from the first claim to the end of a study, mean")
     trials: int
     finished: int
     failed: int

@@ -19,6 +19,7 @@ class Run:
     """One study of a contest as it stands: a method with a seed.
 
     ``loss`` is that of its best trial, None while none has a value; ``test`` the metric on the test part, if scored.
+    ``wall_s`` counts from the first claim of a trial.
     """
 
     method: str

@@ -220,6 +220,7 @@ def test_the_table_so_far_and_at_the_end_in_three_formats(api: Api) -> None:
     assert (first["value_mean"], first["value_best"], first["best_seed"]) == (0.3125, 0.25, 3)
     assert (second["value_mean"], second["value_ci95"]) == (0.25, None)
     assert third["value_mean"] is None
+    assert third["wall_hours"] == 0 < second["wall_hours"]  # nobody has claimed a trial of it
     assert (first["epochs_total"], first["epochs_mean"], first["trials"]) == (12, 6.0, 4)
     for name in ("random", "same", "idle"):
         for seed in (3, 5):
