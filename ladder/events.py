@@ -42,17 +42,18 @@ def parse(lines: Iterable[str]) -> Iterator[Message]:
             data.append(value)
 
 
-def follow(http: Http, path: str, *, after: int | None, retries: int) -> Iterator[EventRead]:
+def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool = True) -> Iterator[EventRead]:
     """Events of the study at ``path`` after sequence number ``after``, as they happen, until the study has ended.
 
+    Unless ``live`` only those that are there now.
     A broken stream is taken up where it broke. Raises Unreachable after ``retries`` breaks in a row without an event.
     """
     cursor, failures = after, 0
     while True:
         # Asked before the stream is read: what happened before this answer is in the log that the stream sends.
-        ended = StudyRead.model_validate_json(http.request("GET", path).content).state in STUDY_ENDED
+        ended = not live or StudyRead.model_validate_json(http.request("GET", path).content).state in STUDY_ENDED
         try:
-            for message in _stream(http, f"{path}/events", cursor):
+            for message in _stream(http, f"{path}/events" if live else f"{path}/events?follow=false", cursor):
                 failures = 0
                 if message.event == "reset":  # the server no longer holds what comes after the cursor
                     cursor = None

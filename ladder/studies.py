@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
+from api.schemas.records import CurveRead, WarmStartRead
 from api.schemas.studies import (
     BestList,
     BestTrial,
@@ -40,8 +41,9 @@ from api.schemas.trials import (
     TrialPage,
     TrialRead,
 )
+from ladder.curves import curves
 from ladder.errors import ApiError
-from ladder.events import follow
+from ladder.events import follow as stream
 from ladder.http import API, Http, Params
 from ladder.study import Study, spec_of
 
@@ -65,11 +67,12 @@ class Studies:
         answer = self._http.request("POST", f"{API}/studies", body, headers={"Idempotency-Key": str(uuid4())})
         return Study(self, StudyRead.model_validate_json(answer.content))
 
-    def plan(self, spec: Spec | str, **options: Any) -> DryRun:
-        """Validate a spec and show its rung table; nothing is stored."""
-        answer = self._http.request(
-            "POST", f"{API}/studies", _body(spec_of(spec, **options)), params={"dry_run": "true"}
-        )
+    def plan(self, spec: Spec | str, *, epoch_s: float | None = None, workers: int = 1, **options: Any) -> DryRun:
+        """Validate a spec and show its rung table; nothing is stored. With ``epoch_s`` seconds an epoch also hours."""
+        params: dict[str, str | int | list[str]] = {"dry_run": "true", "workers": workers}
+        if epoch_s is not None:
+            params["epoch_s"] = repr(epoch_s)
+        answer = self._http.request("POST", f"{API}/studies", _body(spec_of(spec, **options)), params=params)
         return DryRun.model_validate_json(answer.content)
 
     def get(self, study: str) -> Study:
@@ -178,9 +181,20 @@ class Studies:
         """With which params the trial's weights were trained, from the first epoch on."""
         return self._get(f"{_trial(study, number)}/schedule", Schedule).items
 
-    def events(self, study: str, *, after: int | None = None) -> Iterator[EventRead]:
-        """The study's events after ``after`` as they happen; resumes by itself, ends when the study has ended."""
-        return follow(self._http, _path(study), after=after, retries=self._http.retries)
+    def events(self, study: str, *, after: int | None = None, follow: bool = True) -> Iterator[EventRead]:
+        """The study's events after ``after`` as they happen; resumes by itself, ends when the study has ended.
+
+        Without ``follow`` it ends after the events that are there now.
+        """
+        return stream(self._http, _path(study), after=after, retries=self._http.retries, live=follow)
+
+    def curves(self, study: str) -> Iterator[CurveRead]:
+        """The curves of all trials by number, as they come; resumes by itself where the stream breaks."""
+        return curves(self._http, f"{_path(study)}/curves", retries=self._http.retries)
+
+    def warm_start(self, study: str) -> WarmStartRead:
+        """The trials of earlier studies that it began with; none without a warm start."""
+        return self._get(f"{_path(study)}/warm-start", WarmStartRead)
 
     def list(self, *, state: str | None = None, label: str | None = None) -> StudyReads:
         """All studies, through all pages; ``label`` is ``key:value``."""

@@ -11,6 +11,9 @@ import typer
 from ladder.cli import contest, database, diagnose, server, study, trial, worker
 from ladder.cli.failures import INTERRUPTED, USAGE, explain
 from ladder.cli.output import talk
+from ladder.cli.plan import plan
+from ladder.cli.replay import replay
+from ladder.cli.whatif import InOrder, whatif
 
 app = typer.Typer(
     name="ladder",
@@ -29,6 +32,10 @@ app.add_typer(trial.app, name="trial")
 app.add_typer(contest.app, name="contest")
 app.command("best")(study.best)
 app.command("rungs")(study.rungs)
+app.command("pareto")(study.pareto)
+app.command("plan")(plan)
+app.command("replay")(replay)
+app.command("whatif", cls=InOrder)(whatif)
 app.add_typer(database.app, name="db")
 app.add_typer(database.tokens, name="token")
 app.command("doctor")(diagnose.doctor)

@@ -47,6 +47,8 @@ def _hint(error: ApiError) -> str:
             return "set LADDER_TOKEN to a key of this server; `ladder token create` makes one"
         case ApiError(status=403):
             return "use a key with a wider scope: `ladder token create --scope admin`"
+        case ApiError(code="use_pareto"):
+            return "ladder pareto with the same study"
         case ConflictError(code="name_taken"):
             return "choose another name with --set name=…"
     return ""

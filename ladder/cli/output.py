@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,3 +66,19 @@ def number(value: float | None) -> str | None:
 
 def params(values: dict[str, Any]) -> str:
     return " ".join(f"{name}={number(value) if isinstance(value, float) else value}" for name, value in values.items())
+
+
+@contextmanager
+def advancing(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr, moved by a call per item; without a terminal a single line says what is done."""
+    if not sys.stderr.isatty():
+        talk(what)
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

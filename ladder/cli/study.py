@@ -1,6 +1,7 @@
-"""``ladder study …``, and the two tables of a study that have commands of their own: best and rungs."""
+"""``ladder study …``, and the tables of a study that have commands of their own: best, rungs and pareto."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 from ladder.cli.files import pointing_at, read_spec
 from ladder.cli.options import AsJson, StudyName
 from ladder.cli.output import console, emit, emit_lines, fields, number, params, say, table, talk
+from ladder.cli.plan import show_plan
 
 if TYPE_CHECKING:
     from api.schemas.studies import StudyRead
@@ -22,6 +24,16 @@ app = typer.Typer(help="Create, watch and steer studies.", no_args_is_help=True)
 def create(
     file: Annotated[Path, typer.Option("--file", "-f", help="The study in YAML; - reads stdin.", show_default=False)],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option("--warm-start", metavar="STUDY", help="Begin with what this study knows; may be repeated."),
+    ] = None,
+    warm_start_optuna: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL[#NAME]", help="Begin with the trials of an Optuna study, read here.", show_default=False
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and show its rungs; store nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then watch it until it ends.")] = False,
     as_json: AsJson = False,
@@ -33,9 +45,11 @@ def create(
     spec = read_spec(file)
     for assignment in set_ or ():
         override(spec.data, assignment)
+    _start_warm(spec, warm_start or (), warm_start_optuna)
     with Client() as client:
         if dry_run:
-            return _plan(client, spec, as_json)
+            show_plan(client, spec, as_json=as_json)
+            return 0
         with pointing_at(spec):
             made = client.studies.create(spec.data)
         if watch:
@@ -135,6 +149,7 @@ def cancel(study: StudyName, as_json: AsJson = False) -> None:
     _act(study, "cancel", as_json)
 
 
+@app.command()
 def best(
     study: StudyName,
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
@@ -151,6 +166,7 @@ def best(
     table(("trial", "value", "epochs", "state", "params"), rows)
 
 
+@app.command()
 def rungs(study: StudyName, as_json: AsJson = False) -> None:
     """Show how the rungs of a study fill."""
     from ladder.client import Client
@@ -164,15 +180,53 @@ def rungs(study: StudyName, as_json: AsJson = False) -> None:
     console().print(rung_table(tuple(found)))
 
 
-def _plan(client: "Client", spec: "SpecFile", as_json: bool) -> int:
-    with pointing_at(spec):
-        plan = client.studies.plan(spec.data)
+@app.command()
+def pareto(study: StudyName, as_json: AsJson = False) -> None:
+    """Show the trials that no other beats in every objective, and the hypervolume they dominate."""
+    from ladder.client import Client
+
+    with Client() as client:
+        objectives = client.studies.read(study).objectives
+        found = client.studies.pareto(study)
     if as_json:
-        emit(plan)
-        return 0
-    table(("rung", "resource", "trials"), [(rung.rung, rung.resource, rung.trials) for rung in plan.rungs])
-    say(f"{plan.epochs} epochs if each rung keeps its share, {plan.epochs_without_pruning} without pruning")
-    return 0
+        return emit(found)
+    rows = [
+        (t.number, *map(number, t.values or (t.value,)), t.step, t.state, params(t.params))
+        for t in sorted(found.items, key=lambda t: objectives[0].loss(t.value))
+    ]
+    table(("trial", *(objective.metric for objective in objectives), "epochs", "state", "params"), rows)
+    if found.hypervolume is not None:
+        reference = " ".join(str(number(value)) for value in found.reference_point or ())
+        say(f"hypervolume {number(found.hypervolume)} up to the reference point {reference}")
+
+
+def _start_warm(spec: "SpecFile", studies: Sequence[str], optuna_url: str | None) -> None:
+    """Merge what the options name into the spec's ``warm_start``. Raises LocalError."""
+    if not studies and optuna_url is None:
+        return
+    from ladder.errors import LocalError
+
+    warm = spec.data.get("warm_start") or {}
+    if not isinstance(warm, dict):
+        raise LocalError(f"{spec.name}: warm_start is a mapping, got {warm!r}")
+    warm["studies"] = [*warm.get("studies", ()), *studies]
+    if optuna_url is not None:
+        from ladder.cli.extras import need
+
+        need("--warm-start-optuna", ("optuna",))
+        from ladder.optuna_trials import warm_trials
+
+        warm["trials"] = [*warm.get("trials", ()), *warm_trials(optuna_url, _direction(spec))]
+    spec.data["warm_start"] = warm
+
+
+def _direction(spec: "SpecFile") -> str:
+    from ladder.errors import LocalError
+
+    match spec.data.get("objectives"):
+        case [{"direction": "maximize" | "minimize" as direction}, *_]:
+            return str(direction)
+    raise LocalError(f"{spec.name}: the first of its objectives has no direction", "direction: maximize, or minimize")
 
 
 def _watch(client: "Client", study: str, as_json: bool) -> int:

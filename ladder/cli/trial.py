@@ -1,16 +1,18 @@
 """``ladder trial …``."""
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ladder.cli.options import AsJson, StudyName
-from ladder.cli.output import emit, emit_lines, fields, number, params, table
+from ladder.cli.output import emit, emit_lines, fields, number, params, say, table
 
 if TYPE_CHECKING:
     from api.schemas.trials import TrialRead
 
-app = typer.Typer(help="Look at the trials of a study.", no_args_is_help=True)
+app = typer.Typer(help="Look at the trials of a study, and ask for more.", no_args_is_help=True)
 
 
 @app.command("ls")
@@ -85,6 +87,69 @@ def get(
             ("attempt", "worker", "from", "to", "ended"),
             [(a.attempt, a.worker, a.start_step, a.end_step, a.end_class) for a in attempts],
         )
+
+
+@app.command()
+def enqueue(
+    study: StudyName,
+    values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="The whole configuration.")],
+    repeat: Annotated[int, typer.Option(min=1, max=1000, help="How often to train it.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Have a configuration trained before what the sampler proposes; a value is JSON, else text."""
+    from ladder.client import Client
+
+    chosen = _assigned(values)
+    with Client() as client:
+        waiting = client.studies.enqueue(study, chosen, repeat=repeat)
+    if as_json:
+        return emit({"params": chosen, "repeat": repeat, "waiting": waiting})
+    say(f"{waiting} configuration{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} to become trials")
+
+
+@app.command()
+def schedule(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(min=0, help="Its number.")],
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="A YAML list, to train by.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show with which params a trial's weights were trained, from the first epoch on."""
+    from ladder.client import Client
+
+    if as_yaml and as_json:
+        raise typer.BadParameter("give --yaml or --json, not both")
+    with Client() as client:
+        segments = client.studies.schedule(study, trial)
+    if as_yaml:
+        import yaml
+
+        return say(yaml.safe_dump([one.model_dump(mode="json") for one in segments], sort_keys=False).rstrip("\n"))
+    if as_json:
+        return emit_lines(segments)
+    rows = [(one.trial, one.after_step + 1, one.to_step, params(one.params)) for one in segments]
+    table(("trial", "from epoch", "to epoch", "params"), rows)
+
+
+def _assigned(values: Iterable[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for assignment in values:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"a parameter is NAME=VALUE, got {assignment!r}")
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice")
+        found[name] = _value(text)
+        if isinstance(found[name], dict | list | None):
+            raise typer.BadParameter(f"{name}: a value is a number, true, false or text, got {text}")
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)  # NaN is no JSON: a word
+    except ValueError:
+        return text
 
 
 def _row(t: "TrialRead") -> tuple[object, ...]:

@@ -5,5 +5,12 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http.BACKOFF_S", "study.POLL_S", "events.PAUSE_S", "watch.POLL_S", "watch.SHORTEST_S"):
+    for name in (
+        "http.BACKOFF_S",
+        "study.POLL_S",
+        "events.PAUSE_S",
+        "curves.PAUSE_S",
+        "watch.POLL_S",
+        "watch.SHORTEST_S",
+    ):
         monkeypatch.setattr(f"ladder.{name}", 0.001)

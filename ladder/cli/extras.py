@@ -1,0 +1,28 @@
+"""Commands that search on this machine need libraries that the client alone does without."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from importlib.util import find_spec
+
+SEARCH = {
+    "cmaes": "cmaes",
+    "numpy": "numpy",
+    "optuna": "optuna",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "threadpoolctl": "threadpoolctl",
+}
+
+
+def need(what: str, modules: Iterable[str] = SEARCH) -> None:
+    """Raises LocalError, naming what is missing, unless all modules are there; none is imported."""
+    from ladder.errors import LocalError
+
+    missing = [SEARCH[module] for module in modules if find_spec(module) is None]
+    if missing:
+        raise LocalError(f"{what} needs {', '.join(missing)} on this machine", "pip install 'ladder-hpo[server]'")
+
+
+def versions() -> str:
+    """What derives suggestions here, by name and version."""
+    return ", ".join(f"{name} {version(name)}" for name in SEARCH.values())
