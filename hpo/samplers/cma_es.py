@@ -2,19 +2,20 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from operator import is_
 
 import numpy as np
 from cmaes import CMA
 from numpy.typing import NDArray
 
-from hpo.domain.history import History, Params, RngKey
+from hpo.domain.history import History, Params, RngKey, TrialRecord
 from hpo.samplers.cube import Column, Cube, Matrix
 from hpo.samplers.ladder import ordered
 from hpo.samplers.table import Kind, Memory, Table
 from hpo.space.space import Space, sample
 
 Axes = NDArray[np.intp]
-Generation = tuple[int, ...]  # rows of the table, the best first
+Told = tuple[Sequence[TrialRecord], CMA]
 
 
 class CmaEs:
@@ -34,8 +35,9 @@ class CmaEs:
         self._sigma = sigma
         self._population_size = population_size
         self._memory = Memory(n_objectives)
-        # What was told last, each with the optimiser after it, so that an ask tells only what is new.
-        self._told: list[tuple[bytes, CMA]] = []
+        # Generations told last, each with the optimiser after it, so that an ask tells only what is new.
+        self._beginning: object = None
+        self._told: list[Told] = []
 
     def ask(self, space: Space, history: History, key: RngKey) -> Params:
         table = self._memory.table(space, history)
@@ -55,27 +57,27 @@ class CmaEs:
             row for row, record in enumerate(table.records) if record.number >= 0 and table.kind(row) != Kind.FOREIGN
         ]
         units = table.cube.units(table.codes(range(len(table.records))))[:, axes]
-        told = self._begin(_beginning(table, own[: self._n_startup_trials], units), seed=seed)
-        for generation in _generations(table, own[self._n_startup_trials :], told[-1][1].population_size):
-            points = units[list(generation)]
-            index, optimizer = len(told), copy.deepcopy(told[-1][1])
-            if index < len(self._told) and self._told[index][0] == points.tobytes():
+        told = self._begin(table, _beginning(table, own[: self._n_startup_trials], units), seed=seed)
+        for rows in _generations(table, own[self._n_startup_trials :], told[-1][1].population_size):
+            index, records = len(told), [table.records[row] for row in rows]
+            if index < len(self._told) and all(map(is_, self._told[index][0], records)):
                 told.append(self._told[index])
                 continue
             del self._told[index:]  # from here on nothing is as it was told before
+            optimizer = copy.deepcopy(told[-1][1])
+            points = units[_best_first(table, rows)]
             optimizer.tell([(point, float(place)) for place, point in enumerate(points)])
             if optimizer.should_stop():
                 optimizer = self._fresh(np.random.default_rng([seed, index]).random(len(axes)))
-            told.append((points.tobytes(), optimizer))
+            told.append((records, optimizer))
         self._told = told
         return told[-1][1]
 
-    def _begin(self, mean: Column, *, seed: int) -> list[tuple[bytes, CMA]]:
-        state = mean.tobytes() + seed.to_bytes(8, "big")
-        if self._told and self._told[0][0] == state:
-            return self._told[:1]
-        self._told = []
-        return [(state, self._fresh(mean))]
+    def _begin(self, table: Table, mean: Column, *, seed: int) -> list[Told]:
+        beginning = (table, mean.tobytes(), seed)
+        if self._beginning != beginning:
+            self._beginning, self._told = beginning, [([], self._fresh(mean))]
+        return self._told[:1]
 
     def _fresh(self, mean: Column) -> CMA:
         bounds = np.tile([0.0, 1.0], (len(mean), 1))
@@ -96,11 +98,16 @@ def _beginning(table: Table, startup: Sequence[int], units: Matrix) -> Column:
     return best
 
 
-def _generations(table: Table, own: Sequence[int], size: int) -> Iterator[Generation]:
+def _generations(table: Table, own: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Whole generations, one after the other up to the first that is not."""
     for start in range(0, len(own) - size + 1, size):
         rows = own[start : start + size]
         if any(table.kind(row) is Kind.AWAITED for row in rows):
             return
-        with_result = ordered(table, [row for row in rows if table.kind(row) is Kind.RESULT])
-        yield (*with_result, *(row for row in rows if table.kind(row) is not Kind.RESULT))
+        yield rows
+
+
+def _best_first(table: Table, rows: Sequence[int]) -> list[int]:
+    """Rows of one generation, those without a result last."""
+    with_result = ordered(table, [row for row in rows if table.kind(row) is Kind.RESULT])
+    return [*with_result, *(row for row in rows if table.kind(row) is not Kind.RESULT)]
