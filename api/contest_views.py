@@ -49,7 +49,7 @@ def contest_read(tx: Connection, row: Row[Any]) -> ContestRead:
                 value=None if run.loss is None else spec.study.objective.value(run.loss),
                 epochs=run.spent,
                 gpu_hours=run.device_seconds / 3600,
-                trials=run.next_number,
+                trials=run.trials,
             )
             for entry, run in _runs(spec, runs)
         ],
@@ -78,7 +78,7 @@ def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead) -> 
             epochs=row.spent,
             device_seconds=row.device_seconds,
             wall_s=row.wall_s,
-            trials=row.next_number,
+            trials=row.trials,
         )
         for entry, row in _runs(spec, rows)
     ]

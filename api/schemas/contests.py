@@ -39,7 +39,7 @@ class MethodResult(Out):
     epochs_total: int
     gpu_hours: float = Field(description="of all its studies together, by attempts that have ended")
     wall_hours: float = Field(description="from the first claim to the end of a study, mean")
-    trials: int
+    trials: int = Field(description="that were trained for an epoch or more")
     finished: int
     failed: int
     running: int
@@ -71,7 +71,7 @@ class ContestStudy(Out):
     value: float | None = Field(description="of its best trial so far")
     epochs: int
     gpu_hours: float
-    trials: int
+    trials: int = Field(description="that were trained for an epoch or more")
 
 
 class ContestRead(ContestHead):
