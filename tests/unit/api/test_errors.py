@@ -10,6 +10,7 @@ from api.errors import CODES
 from api.schemas.studies import StudyCreate
 from hpo.domain import errors
 from hpo.domain.errors import LadderError
+from hpo.spec.errors import field_errors, pointer
 
 
 @pytest.mark.parametrize(
