@@ -2,8 +2,9 @@
 
 The trials begin in the order of their creation with their recorded losses and seconds, under the simulator's clock. A
 scheduler may want a trial to be trained further than it was recorded: the trial is then *censored*. It ends where its
-record ends, its rung counts it as the worst, and its last value still counts as found. With censored trials the best
-value is therefore a lower bound of what would have been found, and all that follows the first of them a guess.
+record ends, its rung counts it as the worst, and its last value still counts as found. All that follows the first
+censored trial is an estimate: with its true losses others might have been promoted or stopped. What was trained and
+found until then is certain.
 
 Left out, as in ``hpo.simulate``: goals, stagnation, wall time and device hours.
 """
@@ -70,8 +71,9 @@ class Counterfactual:
     """What a scheduler would have done. ``not_started`` are the trials of the record that it never began.
 
     ``epochs`` and ``device_s`` count what the record holds; ``epochs_missing`` were wanted beyond it, up to the next
-    stop of each censored trial. ``certain_epochs`` were trained until the first trial was censored. ``trials_missing``:
-    the study allowed for more trials than were recorded, and the scheduler came to the end of the record.
+    stop of each censored trial. ``certain_epochs`` were trained and ``certain_best`` was found until the first trial
+    was censored; without any they are ``epochs`` and ``best``. ``trials_missing``: the study allowed for more trials
+    than were recorded, and the scheduler came to the end of the record.
     """
 
     trials: int
@@ -83,6 +85,7 @@ class Counterfactual:
     best: Found | None
     censored: tuple[Censored, ...]
     certain_epochs: int
+    certain_best: Found | None
     trials_missing: bool
 
     @property
@@ -134,23 +137,26 @@ def whatif(spec: StudySpec, record: Sequence[Curve], *, workers: int) -> Counter
         update={"budget": budget, "sampler": RandomSamplerSpec(seed=spec.sampler.seed), "warm_start": None}
     )
     if not record:
-        return Counterfactual(0, 0, 0, 0, 0.0, 0.0, None, (), 0, trials_missing=True)
+        return Counterfactual(0, 0, 0, 0, 0.0, 0.0, None, (), 0, None, trials_missing=True)
     run = simulate(bounded, curve, workers=workers, params=lambda number: record[number].params)
-    done, censored, certain = _followed(Engine(bounded), run)
-    began = sorted(done)
-    failed = {trial.number for trial in run.trials if trial.state is TrialState.FAILED}
+    end, certain, censored = _followed(Engine(bounded), run)
     numbers = [curve.number for curve in record]
+
+    def best(at: _Standing) -> Found | None:
+        return _best((numbers[n], epochs[n][:step]) for n, step in at.done.items() if n not in at.failed)
+
     return Counterfactual(
-        trials=len(began),
-        not_started=len(record) - len(began),
+        trials=len(end.done),
+        not_started=len(record) - len(end.done),
         complete=sum(trial.state is TrialState.COMPLETE for trial in run.trials),
         epochs=run.epochs,
-        device_s=math.fsum(epoch.seconds for number in began for epoch in epochs[number][: done[number]]),
+        device_s=math.fsum(epoch.seconds for number, step in end.done.items() for epoch in epochs[number][:step]),
         makespan_s=run.makespan_s,
-        best=_best((numbers[n], epochs[n][: done[n]]) for n in began if n not in failed),
+        best=best(end),
         censored=tuple(Censored(numbers[one.trial], one.recorded, one.wanted) for one in censored),
-        certain_epochs=certain,
-        trials_missing=len(began) == len(record) < spec.max_trials and run.reason == "max_trials",
+        certain_epochs=sum(certain.done.values()),
+        certain_best=best(certain),
+        trials_missing=len(end.done) == len(record) < spec.max_trials and run.reason == "max_trials",
     )
 
 
@@ -170,25 +176,36 @@ def _best(ends: Iterable[tuple[int, Sequence[Epoch]]]) -> Found | None:
     return min(found, key=lambda one: (one.loss, one.trial), default=None)
 
 
-def _followed(engine: Engine, run: Simulation) -> tuple[dict[int, int], list[Censored], int]:
-    """Epochs of each trial, the censored ones, and the epochs trained before the first of those."""
-    done: dict[int, int] = {}
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How far the trials are: the newest epoch of each that has begun, and those that have failed."""
+
+    done: dict[int, int]
+    failed: set[int]
+
+    def copy(self) -> "_Standing":
+        return _Standing(dict(self.done), set(self.failed))
+
+
+def _followed(engine: Engine, run: Simulation) -> tuple[_Standing, _Standing, list[Censored]]:
+    """Where the trials stood at the end and when the first was censored, and all that were."""
+    now, certain = _Standing({}, set()), None
     bracket: dict[int, int] = {}
     censored: list[Censored] = []
-    certain = run.epochs
     for event in run.events:
-        if event.trial is None:
-            continue
+        trial, data = event.trial, event.data
+        assert trial is not None  # the record is never exhausted: the budget ends with it
         if event.type is EventType.TRIAL_CREATED:
-            bracket[event.trial], done[event.trial] = event.data["bracket"], 0
+            bracket[trial] = data["bracket"]
+        now.done[trial] = max(now.done.get(trial, 0), data.get("step", 0))
+        if data.get("state") == TrialState.FAILED:
+            now.failed.add(trial)
         # Whoever waits for nothing when the study ends is cancelled too, but at no step.
-        done[event.trial] = max(done[event.trial], event.data.get("step", 0))
-        if event.data.get("end_class") == EndClass.CANCELLED and "step" in event.data:
-            certain = certain if censored else sum(done.values())
-            recorded = event.data["step"]
-            wanted = engine.scheduler.next_stop(bracket[event.trial], recorded)
-            censored.append(Censored(event.trial, recorded, wanted))
-    return done, censored, certain
+        if data.get("end_class") == EndClass.CANCELLED and "step" in data:
+            certain = certain or now.copy()
+            wanted = engine.scheduler.next_stop(bracket[trial], data["step"])
+            censored.append(Censored(trial, data["step"], wanted))
+    return now, certain or now, censored
 
 
 def _epochs(record: Sequence[Curve]) -> list[list[Epoch]]:

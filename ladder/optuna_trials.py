@@ -2,9 +2,12 @@
 
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ladder.errors import LocalError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 MOST = 1_000  # trials that a warm start takes from a list
 EXAMPLE = "for example --warm-start-optuna sqlite:///old.db#my-study"
@@ -13,20 +16,23 @@ EXAMPLE = "for example --warm-start-optuna sqlite:///old.db#my-study"
 def warm_trials(url: str, direction: str) -> list[dict[str, Any]]:
     """The best complete trials of ``URL#study-name``, best first, as ``{"params", "value"}``.
 
-    The name may be left out where the storage holds a single study. Of several objectives the first counts.
-    Raises LocalError if there is no such study, or if it was optimised in another ``direction``.
+    A path instead of a URL is that of a journal file. The name may be left out where the storage holds a single study.
+    Of several objectives the first counts. Raises LocalError if there is no such study, or if it was optimised in
+    another ``direction``.
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    storage, _, name = url.partition("#")
-    _refuse_missing_file(storage)
+    told, _, name = url.partition("#")
+    _refuse_missing_file(told)
     try:
+        storage = told if "://" in told else _journal(told)
         names = optuna.get_all_study_names(storage)
-        study = optuna.load_study(study_name=_chosen(names, name, storage), storage=storage)
+        study = optuna.load_study(study_name=_chosen(names, name, told), storage=storage)
         complete = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
-    except (SQLAlchemyError, RuntimeError, ImportError) as error:  # no database, an older schema, no driver
-        raise LocalError(f"{storage} cannot be read: {str(error).splitlines()[0]}", EXAMPLE) from error
+    # No database, an older schema, no driver, no journal.
+    except (SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError) as error:
+        raise LocalError(f"{told} cannot be read: {str(error).splitlines()[0]}", EXAMPLE) from error
     theirs = study.directions[0].name.lower()
     if theirs != direction:
         raise LocalError(
@@ -44,8 +50,16 @@ def warm_trials(url: str, direction: str) -> list[dict[str, Any]]:
 def _refuse_missing_file(storage: str) -> None:
     """Optuna would create the file."""
     file = storage.removeprefix("sqlite:///").partition("?")[0]
-    if "://" not in storage or (storage.startswith("sqlite:///") and not Path(file).is_file()):
+    local = "://" not in storage or storage.startswith("sqlite:///")
+    if local and not Path(file).is_file():
         raise LocalError(f"{storage} is no Optuna storage that is there", EXAMPLE)
+
+
+def _journal(path: str) -> "BaseStorage":
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(path))
 
 
 def _chosen(names: list[str], name: str, storage: str) -> str:

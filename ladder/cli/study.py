@@ -31,7 +31,9 @@ def create(
     warm_start_optuna: Annotated[
         str | None,
         typer.Option(
-            metavar="URL[#NAME]", help="Begin with the trials of an Optuna study, read here.", show_default=False
+            metavar="URL[#NAME]",
+            help="Begin with the trials of an Optuna study, read here: a URL or a journal file.",
+            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and show its rungs; store nothing.")] = False,
@@ -207,16 +209,17 @@ def _start_warm(spec: "SpecFile", studies: Sequence[str], optuna_url: str | None
     from ladder.errors import LocalError
 
     warm = spec.data.get("warm_start") or {}
-    if not isinstance(warm, dict):
-        raise LocalError(f"{spec.name}: warm_start is a mapping, got {warm!r}")
-    warm["studies"] = [*warm.get("studies", ()), *studies]
+    lists = [warm.get(name) or [] for name in ("studies", "trials")] if isinstance(warm, dict) else []
+    if not lists or not all(isinstance(one, list) for one in lists):
+        raise LocalError(f"{spec.name}: warm_start is a mapping with lists, got {warm!r}")
+    warm["studies"] = [*lists[0], *studies]
     if optuna_url is not None:
         from ladder.cli.extras import need
 
         need("--warm-start-optuna", ("optuna",))
         from ladder.optuna_trials import warm_trials
 
-        warm["trials"] = [*warm.get("trials", ()), *warm_trials(optuna_url, _direction(spec))]
+        warm["trials"] = [*lists[1], *warm_trials(optuna_url, _direction(spec))]
     spec.data["warm_start"] = warm
 
 

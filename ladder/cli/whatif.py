@@ -181,7 +181,7 @@ def _told(info: "StudyRead", record: "Sequence[Curve]", answers: Sequence[Answer
     rows = []
     for one in answers:
         found = asdict(one.found)
-        del found["best"]
+        del found["best"], found["certain_best"]
         rows.append(
             {
                 "label": one.label,
@@ -190,7 +190,7 @@ def _told(info: "StudyRead", record: "Sequence[Curve]", answers: Sequence[Answer
                 **found,
                 "epochs_missing": one.found.epochs_missing,
                 "best": _value(one.found.best, info.objective),
-                "best_is_bound": bool(one.found.censored),
+                "certain_best": _value(one.found.certain_best, info.objective),
             }
         )
     was = {"trials": len(record), "epochs": epochs, "best": _value(best, info.objective)}
@@ -207,31 +207,32 @@ def _show(info: "StudyRead", record: "Sequence[Curve]", answers: Sequence[Answer
     epochs, best = recorded(answers[0].spec, record)
     rows: list[tuple[object, ...]] = [("recorded", len(record), epochs, *_cells(best, info.objective), None)]
     for one in answers:
-        bound = (">= " if info.objective.direction == "maximize" else "<= ") * bool(one.found.censored)
-        cells = _cells(one.found.best, info.objective, bound)
+        cells = _cells(one.found.best, info.objective, "~" * bool(one.found.censored))
         rows.append((one.label, one.found.trials, one.found.epochs, *cells, len(one.found.censored)))
     columns = ("scheduler", "trials", "epochs", "best", "trial", "at epoch", "censored")
     table(columns, rows)
     say(f"{workers} worker{'s' * (workers != 1)}, trials in the order of their creation")
     for one in answers:
-        for remark in _remarks(one.found):
+        for remark in _remarks(one.found, info.objective):
             say(f"  {one.label}: {remark}")
 
 
-def _cells(best: "Found | None", objective: "Objective", bound: str = "") -> tuple[object, ...]:
+def _cells(best: "Found | None", objective: "Objective", mark: str = "") -> tuple[object, ...]:
     if best is None:
         return None, None, None
-    return f"{bound}{number(objective.value(best.loss))}", best.trial, best.step
+    return f"{mark}{number(objective.value(best.loss))}", best.trial, best.step
 
 
-def _remarks(found: "Counterfactual") -> Iterable[str]:
+def _remarks(found: "Counterfactual", objective: "Objective") -> Iterable[str]:
     if found.censored:
         trials = f"{len(found.censored)} trial{'s' * (len(found.censored) != 1)}"
         epochs = f"{found.epochs_missing} epoch{'s' * (found.epochs_missing != 1)}"
+        sure = found.certain_best
+        value = "no value" if sure is None else f"{number(objective.value(sure.loss))} at trial {sure.trial}"
         yield (
-            f"wanted {trials} trained further than recorded, by {epochs} to their next stops;"
-            f" each ends where its record does, as the worst of its rung. Certain for the first"
-            f" {found.certain_epochs} epochs; the best is a bound"
+            f"wanted {trials} trained further than recorded, by {epochs} to their next stops; each ends where its"
+            f" record does, as the worst of its rung. Certain are the first {found.certain_epochs} epochs, which find"
+            f" {value}; the rest is an estimate"
         )
     if found.not_started:
         yield f"{found.not_started} recorded trials were never started"

@@ -184,7 +184,7 @@ def test_other_schedulers_on_whole_curves_spend_less_and_miss_nothing(client: Cl
     assert (asha["scheduler"]["reduction_factor"], asha["scheduler"]["max_resource"]) == (2, 9)
     for one in (median, asha):
         assert one["epochs"] < 180
-        assert (one["trials"], one["censored"], one["best_is_bound"]) == (20, [], False)
+        assert (one["trials"], one["censored"], one["certain_best"]) == (20, [], one["best"])
     curves = {curve.number: curve for curve in client.studies.curves(whole)}
     assert asha["best"]["value"] == curves[asha["best"]["trial"]].losses[asha["best"]["step"] - 1]
 
@@ -195,11 +195,12 @@ def test_what_a_pruned_record_cannot_tell_is_said(client: Client, pruned: str, t
     assert {one["trial"] for one in fifo["censored"]} == {curve.number for curve in short}
     assert fifo["epochs_missing"] == sum(9 - len(curve.steps) for curve in short)
     assert fifo["epochs"] == sum(len(curve.steps) for curve in client.studies.curves(pruned))
-    assert fifo["best_is_bound"]
+    assert fifo["certain_epochs"] < fifo["epochs"]
+    assert fifo["certain_best"]["value"] >= fifo["best"]["value"]
     code, out, _ = told("whatif", pruned, "--scheduler", "fifo", "--workers", "3")
     assert code == 0
     assert f"fifo: wanted {len(short)} trials trained further than recorded" in out
-    assert "<= " in out
+    assert "  ~" in out
     assert own["label"] == "asha (its own)"
 
 
@@ -360,6 +361,7 @@ def test_a_study_starts_warm_from_an_optuna_storage(
         (f"sqlite:///{tmp_path / 'absent.db'}", study("other"), "is no Optuna storage"),
         ("old.db", study("other"), "is no Optuna storage"),
         (f"sqlite:///{__file__}", study("other"), "cannot be read"),
+        (__file__, study("other"), "cannot be read"),
         (url, study("other", objectives=[{"metric": "loss"}]), "no direction"),
     ):
         code, _, err = told("study", "create", "-f", in_file(data), "--warm-start-optuna", given)

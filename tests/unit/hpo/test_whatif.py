@@ -48,25 +48,26 @@ def random_table(seed: int) -> Table:
 
 def told(counterfactual: Counterfactual) -> tuple[Any, ...]:
     one = counterfactual
-    return one.epochs, one.best, one.censored, one.certain_epochs, one.complete
+    return one.epochs, one.best, one.censored, one.certain_epochs, one.certain_best, one.complete
 
 
 class Reference:
     """One worker trains a trial after the other, so that a scheduler which only stops is a loop over a table."""
 
     def __init__(self, table: Table, stops: Sequence[int]) -> None:
-        self.epochs, self.complete, self.certain = 0, 0, None
+        self.epochs, self.complete = 0, 0
+        self.certain: tuple[int, Found | None] | None = None
         self.censored: list[Censored] = []
         found: list[Found] = []
         for number, row in enumerate(table):
             last, missing = self.train(number, row, stops)
             self.epochs += last
-            if missing is not None:
-                self.certain = self.epochs if self.certain is None else self.certain
-                self.censored.append(Censored(number, last, missing))
             if last and math.isfinite(row[last - 1]):
                 found.append(Found(number, last, row[last - 1]))
-        self.best = min(found, key=lambda one: (one.loss, one.trial), default=None)
+            self.best = min(found, key=lambda one: (one.loss, one.trial), default=None)
+            if missing is not None:
+                self.certain = self.certain or (self.epochs, self.best)
+                self.censored.append(Censored(number, last, missing))
 
     def train(self, number: int, row: list[float], stops: Sequence[int]) -> tuple[int, int | None]:
         """The last epoch of a trial, and the stop that its record does not reach."""
@@ -92,8 +93,8 @@ class Reference:
         raise NotImplementedError
 
     def told(self) -> tuple[Any, ...]:
-        certain = self.epochs if self.certain is None else self.certain
-        return self.epochs, self.best, tuple(self.censored), certain, self.complete
+        certain = self.certain or (self.epochs, self.best)
+        return self.epochs, self.best, tuple(self.censored), *certain, self.complete
 
 
 class Stopping(Reference):
@@ -174,6 +175,7 @@ def test_a_synchronous_rung_does_not_wait_for_a_trial_whose_record_ends() -> Non
     assert found.epochs_missing == 1
     assert (found.best, found.complete) == (Found(0, 2, 0.1), 1)
     assert found.certain_epochs < found.epochs == 9 + 1 + 2 + 2 + 6
+    assert found.certain_best == found.best
 
 
 def test_a_trial_that_failed_in_the_record_fails_there_and_does_not_count_as_found() -> None:
@@ -191,7 +193,7 @@ def test_trials_that_were_never_recorded_are_missed() -> None:
     wanted = study(10)
     assert whatif(wanted, record, workers=1).trials_missing
     assert not whatif(wanted.model_copy(update={"budget": study(3).budget}), record, workers=1).trials_missing
-    assert whatif(wanted, [], workers=1) == Counterfactual(0, 0, 0, 0, 0.0, 0.0, None, (), 0, trials_missing=True)
+    assert whatif(wanted, [], workers=1) == Counterfactual(0, 0, 0, 0, 0.0, 0.0, None, (), 0, None, trials_missing=True)
 
 
 def test_a_budget_of_epochs_leaves_trials_unstarted() -> None:

@@ -111,15 +111,16 @@ def test_each_set_belongs_to_the_scheduler_before_it(
     assert second["label"] == "asha reduction_factor=4 pruners=[{type: patience, patience: 2}]"
 
 
-def test_a_bound_points_the_way_of_the_objective(
+def test_an_estimate_is_marked_with_what_is_certain(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert whatif([*MEDIAN, "--workers", "1"], monkeypatch) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].split() == ["recorded", "2", "3", "0.6", "0", "2", "-"]
-    assert shown[3].split() == ["median", "2", "3", ">=", "0.6", "0", "2", "1"]
+    assert shown[3].split() == ["median", "2", "3", "~0.6", "0", "2", "1"]
     assert shown[4] == "1 worker, trials in the order of their creation"
     assert "median: wanted 1 trial trained further than recorded, by 1 epoch to" in shown[6]
+    assert "Certain are the first 2 epochs, which find 0.6 at trial 0" in shown[6]
 
 
 @pytest.mark.parametrize(
