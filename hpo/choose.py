@@ -1,7 +1,13 @@
-"""What ``auto`` stands for, decided once when a study is created, with the reason (docs/adr/0015)."""
+"""What ``auto`` stands for, decided once when a study is created, with the reason (docs/adr/0016)."""
 
 from hpo.domain.errors import FieldError, InvalidSpec
-from hpo.spec.samplers import AutoSamplerSpec
+from hpo.spec.samplers import (
+    AutoSamplerSpec,
+    GridSamplerSpec,
+    ManualSamplerSpec,
+    RandomSamplerSpec,
+    SobolSamplerSpec,
+)
 from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec, PbtSpec, PickedScheduler
 from hpo.spec.study import StudySpec
 from models.catalog import TRAINERS
@@ -55,7 +61,12 @@ def _mutating(spec: StudySpec) -> StudySpec:
 
 
 def pick_scheduler(spec: StudySpec, auto: AutoSchedulerSpec) -> tuple[PickedScheduler, str]:
-    if auto.max_resource < 3:
-        return FifoSpec(max_resource=auto.max_resource), "a trial is too short to compare trials before its end"
-    asha = AshaSpec(max_resource=auto.max_resource, reduction_factor=3)
-    return asha, "promotions resume from checkpoints, so that nothing is trained twice"
+    """ASHA, from a resource at which the sampler at hand can trust what it sees."""
+    full = auto.max_resource
+    if full < 3:
+        return FifoSpec(max_resource=full), "a trial is too short to compare trials before its end"
+    if isinstance(spec.sampler, (RandomSamplerSpec, SobolSamplerSpec, GridSamplerSpec, ManualSamplerSpec)):
+        asha = AshaSpec(max_resource=full, reduction_factor=3)
+        return asha, "proposals that learn nothing pay by their number: rungs begin at one epoch"
+    asha = AshaSpec(min_resource=max(1, full // 9), max_resource=full, reduction_factor=3)
+    return asha, "a model is misled by the first epochs: rungs begin at a ninth of the whole training"

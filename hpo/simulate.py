@@ -87,17 +87,15 @@ def simulate(
     *,
     workers: int,
     faults: Faults = Faults(),
-    stop_after_epochs: int | None = None,
     params: Callable[[int], Params] | None = None,
 ) -> Simulation:
     """Run a study to its end. Raises ValueError without a worker, or if faults would never let it end.
 
-    No work is handed out any more once ``stop_after_epochs`` were trained or promised to running trials. ``params``
-    gives those of a trial by its number, and no sampler is asked.
+    ``params`` gives those of a trial by its number, and no sampler is asked.
     """
     if workers < 1 or not 0 <= faults.kill_probability < 1:
         raise ValueError(f"need workers >= 1 and 0 <= kill_probability < 1, got {workers} and {faults}")
-    return _Simulator(spec, curve, workers, faults, stop_after_epochs, params).run()
+    return _Simulator(spec, curve, workers, faults, params).run()
 
 
 @dataclass(slots=True)
@@ -144,7 +142,6 @@ class _Simulator:
     curve: Curve
     workers: int
     faults: Faults
-    stop_after_epochs: int | None = None
     params: Callable[[int], Params] | None = None
     now_s: float = 0.0
     busy_until_s: float = 0.0
@@ -238,9 +235,6 @@ class _Simulator:
     def _hand_out(self) -> None:
         """Give every idle worker something to do, until nothing is left or the study is over."""
         while self.idle and not self.reason:
-            if self.stop_after_epochs is not None and self.epochs >= self.stop_after_epochs:
-                self.reason = "stop_after_epochs"
-                return
             affordable = next((number for number in self.queue if self._fits(number)), None)
             if affordable is not None:
                 self.queue.remove(affordable)

@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.search.tasks import Params, Task
 from benchmarks.search.trace import Outcome, Tracer
+from hpo.choose import resolve
 from hpo.domain.events import EventType
 from hpo.simulate import Epoch, Simulation, simulate
 from hpo.spec.study import StudySpec
@@ -21,28 +22,35 @@ def run_ladder(config: dict[str, Any], task: Task, *, seed: int, workers: int) -
         calls[trial].append(Epoch(loss, seconds))
         return calls[trial][-1]
 
-    # Nothing may run dry before the budget is spent: of the epochs counted so far, as many as this may end later.
-    beyond = task.budget + workers * task.max_resource
-    run = simulate(spec_of(config, task, seed=seed), curve, workers=workers, stop_after_epochs=beyond)
+    run = simulate(spec_of(config, task, seed=seed, workers=workers), curve, workers=workers)
     if run.epochs < task.budget:
         raise RuntimeError(f"{config} on {task.name} ended ({run.reason}) after {run.epochs} of {task.budget} epochs")
     return _outcome(run, calls, task.budget)
 
 
-def spec_of(config: dict[str, Any], task: Task, *, seed: int) -> StudySpec:
-    """The study. Raises pydantic's ValidationError if there is no such sampler or scheduler."""
-    return StudySpec.model_validate(
+def spec_of(config: dict[str, Any], task: Task, *, seed: int, workers: int) -> StudySpec:
+    """The study, ``auto`` resolved. Raises pydantic's ValidationError if there is no such sampler or scheduler.
+
+    ``asha`` with ``first`` begins its rungs at that part of the whole training.
+    """
+    scheduler = config["scheduler"] | {"max_resource": task.max_resource}
+    if "first" in scheduler:
+        scheduler["min_resource"] = max(1, task.max_resource // scheduler.pop("first"))
+    # Of the epochs counted so far some end after the budget is spent: there must be enough that do not.
+    beyond = task.budget + workers * task.max_resource
+    spec = StudySpec.model_validate(
         {
             "name": task.name,
             "objectives": [{"metric": "loss", "direction": "minimize"}],
             "search_space": task.search_space,
             "trainer": {"name": "external"},
-            "budget": {"max_trials": task.budget * 2},  # out of reach: epochs end the run
+            "budget": {"max_trials": task.budget * 2, "max_epochs": beyond},  # epochs end the run
             **config,
             "sampler": config["sampler"] | {"seed": seed},
-            "scheduler": config["scheduler"] | {"max_resource": task.max_resource},
+            "scheduler": scheduler,
         }
     )
+    return resolve(spec)
 
 
 def _outcome(run: Simulation, calls: dict[int, list[Epoch]], budget: int) -> Outcome:

@@ -20,7 +20,14 @@ class Method:
     config: dict[str, Any]
 
 
+NINTH = PROMOTE | {"first": 9}  # rungs at R/9, R/3, R
+AUTO = {"type": "auto"}
+
 METHODS = {
+    "ladder auto": Method("ladder", {"sampler": AUTO, "scheduler": AUTO}),
+    "ladder gp+asha-ninth": Method("ladder", {"sampler": {"type": "gp"}, "scheduler": NINTH}),
+    "ladder rf+asha-ninth": Method("ladder", {"sampler": {"type": "rf"}, "scheduler": NINTH}),
+    "ladder tpe+asha-ninth": Method("ladder", {"sampler": TPE, "scheduler": NINTH}),
     "ladder random+asha-promote": Method("ladder", {"sampler": RANDOM, "scheduler": PROMOTE}),
     "ladder tpe+asha-promote": Method("ladder", {"sampler": TPE, "scheduler": PROMOTE}),
     "ladder tpe+asha-stop": Method("ladder", {"sampler": TPE, "scheduler": STOP}),

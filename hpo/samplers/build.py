@@ -22,8 +22,11 @@ from hpo.spec.samplers import (
     SobolSamplerSpec,
     TpeSamplerSpec,
 )
+from hpo.spec.schedulers import AutoSchedulerSpec, Halving, PbtSpec
+from hpo.spec.space import Param
 from hpo.spec.study import StudySpec
 
+MANY_TRIALS = 1_000  # the models were compared on budgets well below
 FEW_OBJECTIVES = 3  # beyond, almost every trial is in the first front and a split in good and rest says little
 
 
@@ -80,8 +83,10 @@ def _model_based(spec: PickedSampler, n_objectives: int) -> Sampler:
 
 
 def pick_sampler(spec: StudySpec) -> tuple[PickedSampler, str]:
-    """What ``auto`` stands for in this study, and why, as a sentence for the user."""
-    seed, n_trials, points = spec.sampler.seed, spec.budget.max_trials, _points(spec)
+    """What ``auto`` stands for in this study, and why, as a sentence for the user (docs/adr/0016)."""
+    seed, n_trials, points = spec.sampler.seed, _most_trials(spec), _points(spec)
+    if isinstance(spec.scheduler, PbtSpec):
+        return SobolSamplerSpec(seed=seed), "a population is drawn at once: a Sobol sequence spreads it evenly"
     if points is not None and points <= n_trials:
         return GridSamplerSpec(seed=seed), f"the space has {points} points and the budget allows {n_trials} trials"
     if len(spec.objectives) > FEW_OBJECTIVES:
@@ -91,7 +96,27 @@ def pick_sampler(spec: StudySpec) -> tuple[PickedSampler, str]:
         )
     if len(spec.objectives) > 1:
         return TpeSamplerSpec(seed=seed), f"{len(spec.objectives)} objectives: TPE splits trials by fronts (MOTPE)"
-    return TpeSamplerSpec(seed=seed), "one objective: TPE needs few trials, takes any kind of parameter and scales"
+    if n_trials > MANY_TRIALS:
+        return TpeSamplerSpec(seed=seed), f"with {n_trials} trials a proposal must cost little: TPE takes milliseconds"
+    if all(_is_plain(param) for param in spec.search_space):
+        return GpSamplerSpec(seed=seed), "one objective over numbers: a Gaussian process learns most from few trials"
+    return (
+        RfSamplerSpec(seed=seed),
+        "one objective over choices or conditional parameters: a random forest takes them as they are",
+    )
+
+
+def _most_trials(spec: StudySpec) -> int:
+    """How many trials the budget allows if all end at their first rung."""
+    scheduler = spec.scheduler.picked if isinstance(spec.scheduler, AutoSchedulerSpec) else spec.scheduler
+    shortest = scheduler.levels[0] if isinstance(scheduler, Halving) else spec.scheduler.max_resource
+    epochs = spec.budget.max_epochs
+    return spec.budget.max_trials if epochs is None else min(spec.budget.max_trials, max(1, epochs // shortest))
+
+
+def _is_plain(param: Param) -> bool:
+    """Whether the parameter is a number, or ordered as numbers are, in every configuration."""
+    return not param.when and (param.type != "categorical" or param.ordered or len(param.choices) <= 2)
 
 
 def _points(spec: StudySpec) -> int | None:

@@ -78,7 +78,7 @@ class RfSamplerSpec(SpecModel):
     type: Literal["rf"] = "rf"
     seed: Seed = None
     n_startup_trials: Startup = 10
-    n_trees: Annotated[StrictInt, Field(ge=4, le=1000)] = 64
+    n_trees: Annotated[StrictInt, Field(ge=4, le=1000)] = 32
     random_fraction: Annotated[Real, Field(ge=0, le=1)] = 0.1
     cost: Cost | None = None
 

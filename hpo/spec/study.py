@@ -9,8 +9,8 @@ from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
 from hpo.spec.conditions import check_conditions, prepared
 from hpo.spec.pruners import MAX_RESOURCE, PrunerSpec
 from hpo.spec.rules import MAX_FORBIDDEN, MAX_RULES, LinearRule, check_forbidden, check_rules, parse_rule
-from hpo.spec.samplers import GridSamplerSpec, SamplerSpec, TpeSamplerSpec
-from hpo.spec.schedulers import FifoSpec, SchedulerSpec
+from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, SamplerSpec
+from hpo.spec.schedulers import AutoSchedulerSpec, SchedulerSpec
 from hpo.spec.search import Budget, Objective, OutcomeConstraint, Stagnation
 from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, Choice, ParamName, SearchSpace, Values
 
@@ -104,8 +104,8 @@ class StudySpec(SpecModel):
         tuple[dict[ParamName, Choice], ...],
         Field(max_length=MAX_ENQUEUED, description="configurations that are trained first"),
     ] = ()
-    sampler: SamplerSpec = TpeSamplerSpec()
-    scheduler: SchedulerSpec = FifoSpec(max_resource=10)
+    sampler: SamplerSpec = AutoSamplerSpec()
+    scheduler: SchedulerSpec = AutoSchedulerSpec(max_resource=10)
     pruners: Annotated[tuple[PrunerSpec, ...], Field(max_length=MAX_PRUNERS)] = ()
     warm_start: WarmStart | None = None
     repeats: Annotated[
@@ -188,7 +188,8 @@ class StudySpec(SpecModel):
     @property
     def max_trials(self) -> int:
         """Trials that will be created at most: a grid may hold fewer points than the budget allows."""
-        if isinstance(self.sampler, GridSamplerSpec) and self.grid_size is not None:
+        sampler = self.sampler.picked if isinstance(self.sampler, AutoSamplerSpec) else self.sampler
+        if isinstance(sampler, GridSamplerSpec) and self.grid_size is not None:
             return min(self.budget.max_trials, self.grid_size)
         return self.budget.max_trials
 

@@ -10,7 +10,7 @@ down_revision = '0001'
 branch_labels = None
 depends_on = None
 
-FLOATS = postgresql.ARRAY(sa.DOUBLE_PRECISION())
+FLOATS: postgresql.ARRAY[float] = postgresql.ARRAY(sa.DOUBLE_PRECISION())
 
 
 def upgrade() -> None:

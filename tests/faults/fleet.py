@@ -181,7 +181,7 @@ def uninterrupted(study: Study, number: int) -> list[dict[str, float]]:
     job = TrainJob(
         trainer=spec.trainer.name,
         config={**spec.trainer.config, **trial.params, "epoch_s": 0.0},
-        seed=Definition(spec, Engine(spec)).trial_seed(number),
+        seed=Definition(spec, Engine(spec), revision=1).trial_seed(number),
         from_step=0,
         max_resource=spec.scheduler.max_resource,
         resume=None,

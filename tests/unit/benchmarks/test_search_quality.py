@@ -31,7 +31,7 @@ class Alike:
     """Asks for what Ladder's random search asks for; stops a trial that is not in the best third of a rung."""
 
     def __init__(self, stops: bool) -> None:
-        self._space = Space.of(spec_of({"sampler": RANDOM, "scheduler": {"type": "fifo"}}, TASK, seed=5))
+        self._space = Space.of(spec_of({"sampler": RANDOM, "scheduler": {"type": "fifo"}}, TASK, seed=5, workers=1))
         self._rungs: dict[int, list[float]] = {level: [] for level in LADDER[:-1] if stops}
         self.ended: list[int] = []
 

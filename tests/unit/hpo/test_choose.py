@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from hpo.choose import resolve
 from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, RandomSamplerSpec
 from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec
@@ -29,7 +31,7 @@ def test_what_was_chosen_by_the_user_stays() -> None:
 
 def test_a_scheduler_is_picked_with_its_reason() -> None:
     found = scheduler(auto())
-    assert found.picked == AshaSpec(max_resource=27, reduction_factor=3)
+    assert found.picked == AshaSpec(min_resource=3, max_resource=27, reduction_factor=3)
     assert found.why
     assert found.max_resource == 27
 
@@ -39,6 +41,34 @@ def test_trials_too_short_to_be_compared_are_all_trained_whole() -> None:
     assert found.picked == FifoSpec(max_resource=2)
     assert found.why is not None
     assert "short" in found.why
+
+
+def test_proposals_that_learn_nothing_begin_at_the_first_epoch() -> None:
+    assert scheduler(auto(sampler={"type": "random", "seed": 4})).picked == AshaSpec(max_resource=27)
+
+
+CHOICE = {"type": "categorical", "name": "c", "choices": ["a", "b", "c"]}
+NUMBER = {"type": "float", "name": "x", "low": 0, "high": 1}
+LOSSES = [{"metric": f"m{n}", "direction": "minimize"} for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "picked"),
+    [
+        ({}, "gp"),
+        ({"search_space": [NUMBER, CHOICE | {"ordered": True}]}, "gp"),
+        ({"search_space": [NUMBER, CHOICE]}, "rf"),
+        ({"search_space": [CHOICE | {"choices": [1, 2]}, NUMBER | {"when": {"c": [1]}}]}, "rf"),
+        ({"budget": {"max_trials": 5_000}}, "tpe"),
+        ({"objectives": LOSSES[:2]}, "tpe"),
+        ({"objectives": LOSSES}, "genetic"),
+        ({"scheduler": {"type": "pbt", "max_resource": 8, "interval": 2}, "trainer": {"name": "synthetic"}}, "sobol"),
+    ],
+)
+def test_the_sampler_suits_the_study(changes: dict[str, Any], picked: str) -> None:
+    found = sampler(auto(**changes)).picked
+    assert found is not None
+    assert found.type == picked
 
 
 def test_a_sampler_is_picked_with_its_reason_and_the_seed() -> None:

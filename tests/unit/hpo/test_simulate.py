@@ -80,13 +80,6 @@ def test_no_epoch_is_spent_beyond_the_budget_and_what_waits_is_pruned() -> None:
     assert replay(asha, run.events).difference is None
 
 
-def test_no_work_is_handed_out_once_enough_epochs_are_trained() -> None:
-    spec = a_study(budget={"max_trials": 100})
-    run = simulate(spec, curve, workers=4, stop_after_epochs=30)
-    assert run.reason == "stop_after_epochs"
-    assert 30 <= run.epochs <= 30 + 4 * 6  # those that the workers had in hand
-
-
 def test_an_exhausted_space_ends_the_study_and_is_told() -> None:
     spec = a_study(search_space=[{"type": "int", "name": "x", "low": 0, "high": 4}], budget={"max_trials": 100})
     run = simulate(spec, curve, workers=3)

@@ -28,6 +28,7 @@ def train_order(directory: Path, run: int = 1, **config: float) -> Train:
         target_step=5,
         max_resource=5,
         resume=None,
+        inherits=False,
         data_root=directory,
         threads=1,
         rungs=(),
