@@ -99,7 +99,8 @@ def pick_sampler(spec: StudySpec) -> tuple[PickedSampler, str]:
     if n_trials > MANY_TRIALS:
         return TpeSamplerSpec(seed=seed), f"with {n_trials} trials a proposal must cost little: TPE takes milliseconds"
     if all(_is_plain(param) for param in spec.search_space):
-        return GpSamplerSpec(seed=seed), "one objective over numbers: a Gaussian process learns most from few trials"
+        picked = GpSamplerSpec(seed=seed, acquisition="both", beta=3.0)
+        return picked, "one objective over numbers: a Gaussian process learns most from few trials"
     return (
         RfSamplerSpec(seed=seed),
         "one objective over choices or conditional parameters: a random forest takes them as they are",

@@ -78,7 +78,7 @@ def _regressor(kernel: Kernel) -> GaussianProcessRegressor:
 def gaussian_search(
     *,
     n_startup_trials: int,
-    acquisition: Literal["ei", "ucb"],
+    acquisition: Literal["ei", "ucb", "both"],
     beta: float,
     cost: Literal["epochs", "seconds"] | None,
     n_objectives: int,

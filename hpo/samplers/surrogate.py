@@ -46,7 +46,7 @@ class Plan:
     inactive: float
     scale: Scale  # from losses to what the model learns
     random_fraction: float = 0.0
-    acquisition: Literal["ei", "ucb"] = "ei"
+    acquisition: Literal["ei", "ucb", "both"] = "ei"  # both: in turn, by the number of the trial
     beta: float = 2.0
     cost: Literal["epochs", "seconds"] | None = None
 
@@ -80,7 +80,8 @@ class SurrogateSearch:
             return sample(space, rng)
         with _libraries().limit(limits=1, user_api="blas"):
             evidence = self._evidence(table, rng)
-            value = self._acquisition(table, evidence, rng)
+            bound = self._plan.acquisition == "ucb" or (self._plan.acquisition == "both" and key.number % 2 == 1)
+            value = self._acquisition(table, evidence, rng, bound=bound)
             params = most_promising(table, evidence.incumbents[:10], value, N_RANDOM, rng=rng)
         return sample(space, rng) if params is None else params
 
@@ -91,7 +92,9 @@ class SurrogateSearch:
             table, rows, scale=self._plan.scale, max_awaited=MAX_AWAITED, weights=weights, cost=self._plan.cost
         )
 
-    def _acquisition(self, table: Table, evidence: Evidence, rng: np.random.Generator) -> Callable[[Matrix], Values]:
+    def _acquisition(
+        self, table: Table, evidence: Evidence, rng: np.random.Generator, *, bound: bool
+    ) -> Callable[[Matrix], Values]:
         def features(codes: Matrix) -> Matrix:
             return table.cube.features(codes, inactive=self._plan.inactive)
 
@@ -119,10 +122,8 @@ class SurrogateSearch:
         def value(codes: Matrix) -> Values:
             inputs = features(codes)
             mean, deviation = model.predict(inputs)
-            if plan.acquisition == "ucb":
-                worth = plan.beta * deviation - mean
-            else:
-                worth = log_expected_improvement(mean, deviation, incumbent)
+            improvement = log_expected_improvement(mean, deviation, incumbent)
+            worth = plan.beta * deviation - mean if bound else improvement
             if permitted is not None:
                 chance = np.log(np.maximum(permitted.predict(inputs)[0], LEAST_CHANCE))
                 # Below even odds it counts by its fourth power: what is promised far inside the infeasible is large.
@@ -132,7 +133,3 @@ class SurrogateSearch:
             return worth
 
         return value
-
-
-def _votes(features: Matrix, feasible: NDArray[np.bool_], seed: int) -> Regressor:
-    return fit_forest(features, feasible.astype(float), seed, n_trees=FEASIBILITY_TREES)

@@ -55,7 +55,9 @@ class BohbSamplerSpec(SpecModel):
 
 
 class GpSamplerSpec(SpecModel):
-    """Gaussian process: expected improvement, or an upper confidence bound of ``beta`` deviations.
+    """Gaussian process: expected improvement (``ei``) or a confidence bound of ``beta`` deviations (``ucb``).
+
+    With ``both`` the two take turns: the bound explores where expected improvement has settled on one valley.
 
     With ``cost`` the expected improvement is divided by the expected cost of the trial (EI per epoch or per second,
     Snoek et al. 2012).
@@ -64,7 +66,7 @@ class GpSamplerSpec(SpecModel):
     type: Literal["gp"] = "gp"
     seed: Seed = None
     n_startup_trials: Startup = 10
-    acquisition: Literal["ei", "ucb"] = "ei"
+    acquisition: Literal["ei", "ucb", "both"] = "ei"
     beta: Annotated[Real, Field(gt=0, le=100)] = 2.0
     cost: Cost | None = None
 

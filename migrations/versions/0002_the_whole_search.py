@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('clock_timestamp()'), nullable=False),
         sa.ForeignKeyConstraint(['project_id'], ['project.id'], name=op.f('fk_contest_project_id')),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_contest')),
-        sa.UniqueConstraint('project_id', 'name', name=op.f('uq_contest_project_id')),
+        sa.UniqueConstraint('project_id', 'name', name=op.f('uq_contest_project_id_name')),
     )
     op.create_table(
         'enqueued',

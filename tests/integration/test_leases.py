@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from hpo.domain.errors import InvalidSpec, LeaseLost, NotFound
+from hpo.domain.merit import WORST
 from hpo.domain.report import StepResult
 from hpo.domain.trial import StopRequest
 from hpo.lifecycle.leases import MAX_NO_PROGRESS, Claimed
@@ -283,13 +284,14 @@ def test_a_users_error_is_never_tried_again(repository: Repository, kind: str) -
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_trial_that_diverges_is_pruned_and_stands_in_no_rung(repository: Repository, value: float) -> None:
+def test_a_trial_that_diverges_is_pruned_and_is_the_worst_of_its_rung(repository: Repository, value: float) -> None:
     held = repository.claim(repository.create())
     assert repository.report(held, 1, value).decision == "stop"
     row = repository.trial(held)
     assert (row.state, row.loss, row.last_step) == ("pruned", None, 1)
     assert repository.end_classes(held) == ["diverged"]
-    assert repository.one("SELECT count(*) AS n FROM rung_entry").n == 0
+    entry = repository.one("SELECT rung, loss, decision, waiting FROM rung_entry")
+    assert (entry.rung, entry.loss, entry.decision, entry.waiting) == (0, WORST, "stop", False)
 
 
 def test_a_divergence_told_by_the_trainer_accounts_for_its_step(repository: Repository) -> None:

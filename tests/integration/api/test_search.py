@@ -16,9 +16,9 @@ PBT = {"type": "pbt", "max_resource": 4, "interval": 2, "population_size": 4}
     [
         (
             {
-                "search_space": [X | {"step": 0.5}],
+                "search_space": [X | {"step": 0.25}],
                 "sampler": {"type": "grid"},
-                "scheduler": PBT | {"population_size": 2},
+                "scheduler": PBT,
             },
             "/sampler/type",
             "whole population at once",

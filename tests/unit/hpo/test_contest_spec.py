@@ -56,7 +56,9 @@ def test_null_leaves_a_common_field_and_an_empty_list_takes_it_away() -> None:
 
 
 def test_a_seed_reaches_the_sampler_and_what_auto_picked() -> None:
-    specs = study_specs(contest({"name": "a", "sampler": {"type": "auto"}}, {"name": "b"}, seeds=[4, 9]))
+    specs = study_specs(
+        contest({"name": "a", "sampler": {"type": "auto"}}, {"name": "b", "sampler": {"type": "random"}}, seeds=[4, 9])
+    )
     assert [spec.sampler.seed for spec in specs] == [4, 4, 9, 9]
     picked = [spec.sampler.picked for spec in specs if isinstance(spec.sampler, AutoSamplerSpec)]
     assert [one.seed for one in picked if one is not None] == [4, 9]

@@ -142,4 +142,4 @@ def failing(times: int, error: Callable[[], Exception]) -> Callable[[Any], None]
 
 
 def offered(trial: Assignment, step: int, sha256: str) -> CheckpointRef:
-    return CheckpointRef(id=uuid4(), lease=uuid4(), step=step, sha256=sha256, size_bytes=1)
+    return CheckpointRef(id=uuid4(), trial=trial.number, lease=uuid4(), step=step, sha256=sha256, size_bytes=1)

@@ -46,7 +46,12 @@ def test_a_trial_resumed_by_another_run_has_the_curve_of_an_uninterrupted_one(
     Runner(api, torch_pool, worker="w1", place=place, limits=QUICK).drain("cpu")
     saved = api.reports[-1][1].checkpoints[-1]
     ref = CheckpointRef(
-        id=first.lease.token, lease=first.lease.token, step=3, sha256=saved.sha256, size_bytes=saved.size_bytes
+        id=first.lease.token,
+        trial=first.number,
+        lease=first.lease.token,
+        step=3,
+        sha256=saved.sha256,
+        size_bytes=saved.size_bytes,
     )
     second = synthetic(study_id=first.study_id, last_step=3, checkpoints=[ref])
     assert curve(api) + curve(run(torch_pool, place, second)) == whole
@@ -80,7 +85,12 @@ def test_digits_train_to_the_end_and_a_corrupt_manifest_is_no_obstacle(torch_poo
     path = place.store.path(trial.study_id, 1, trial.lease.token, saved.step)
     Path(f"{path}.json").write_text("{")
     ref = CheckpointRef(
-        id=trial.lease.token, lease=trial.lease.token, step=saved.step, sha256=saved.sha256, size_bytes=1
+        id=trial.lease.token,
+        trial=trial.number,
+        lease=trial.lease.token,
+        step=saved.step,
+        sha256=saved.sha256,
+        size_bytes=1,
     )
     # Of a longer training, so that there is something left to do.
     longer = assignment(
