@@ -26,10 +26,10 @@ def _history(size: int) -> tuple[list[dict[str, float]], list[float]]:
 
 
 def _ladder(size: int, kind: str) -> Callable[[int], object]:
-    from hpo.domain.history import RngKey, TrialRecord
+    from hpo.choose import resolve
+    from hpo.domain.history import TrialRecord
     from hpo.domain.trial import TrialState
-    from hpo.samplers.build import build_sampler
-    from hpo.space.space import Space
+    from hpo.engine import Engine
     from hpo.spec.study import StudySpec
 
     params, losses = _history(size)
@@ -38,7 +38,7 @@ def _ladder(size: int, kind: str) -> Callable[[int], object]:
             "name": "ask",
             "objectives": [{"metric": "loss", "direction": "minimize"}],
             "search_space": [{"type": "float", "name": name, "low": 0.0, "high": 1.0} for name in PARAMS],
-            "sampler": {"type": kind},
+            "sampler": {"type": kind, "seed": 1},
             "trainer": {"name": "external"},
         }
     )
@@ -48,8 +48,8 @@ def _ladder(size: int, kind: str) -> Callable[[int], object]:
         else TrialRecord(number, values, TrialState.RUNNING)
         for number, values in enumerate(params)
     ]
-    space, sampler = Space.of(spec), build_sampler(spec)
-    return lambda turn: sampler.ask(space, records, RngKey(1, size + RUNNING + turn))
+    engine = Engine(resolve(spec))  # what control asks: no configuration twice, all rules of the space kept
+    return lambda turn: engine.ask(records, size + RUNNING + turn)
 
 
 def _optuna(size: int) -> Callable[[int], object]:
