@@ -12,8 +12,10 @@ import pytest
 from hpo.domain.events import Event, EventType
 from hpo.replay import replay
 from hpo.spec.study import StudySpec
+from ladder.process import Process, wait_until
 from ladder.stack import LocalStack
-from tests.faults.fleet import TIMINGS, Fleet
+from ladder.study import Study
+from tests.faults.fleet import TIMINGS, WAIT_S, Fleet, linger
 
 WORKERS, DEATHS, TRIALS = 8, 5, 60
 
@@ -27,6 +29,23 @@ def eight() -> Iterator[Fleet]:
         cleanup.callback(shutil.rmtree, home)
         cleanup.enter_context(stack)
         yield cleanup.enter_context(closing(Fleet(stack)))
+
+
+def _name(worker: Process) -> str:
+    return worker.name.removeprefix("worker-")
+
+
+def _busy(fleet: Fleet, study: Study, rng: Random) -> Process:
+    """A worker that lives and trains: trials of those that died seem to run until their leases end."""
+    found: list[Process] = []
+
+    def training() -> bool:
+        busy = {trial.worker for trial in study.trials(state="running") if trial.last_step > 0}
+        found[:] = [worker for worker in fleet.stack.workers if _name(worker) in busy]
+        return bool(found)
+
+    wait_until(training, "a living worker trains", timeout_s=WAIT_S)
+    return rng.choice(found)
 
 
 def test_a_study_of_eight_workers_of_which_five_die_is_derived_again(eight: Fleet, rng: Random) -> None:
@@ -44,11 +63,12 @@ def test_a_study_of_eight_workers_of_which_five_die_is_derived_again(eight: Flee
     )
     deaths = 0
     while deaths < DEATHS:
-        _, worker = eight.victim(study, rng, within_s=0.3)
+        worker = _busy(eight, study, rng)
+        linger(rng.uniform(0, 0.3))
         worker.kill()
         # It counts if a trial was in its hands when it died.
         held = "SELECT 1 FROM trial WHERE study_id = %(study)s AND state = 'running' AND worker = %(worker)s"
-        deaths += len(eight.rows(held, study=study.id, worker=worker.name.removeprefix("worker-")))
+        deaths += len(eight.rows(held, study=study.id, worker=_name(worker)))
         eight.stack.respawn(worker)
     eight.finish(study)
     info = study.refresh()

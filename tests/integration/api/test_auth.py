@@ -12,7 +12,7 @@ from tests.integration.api.caller import V1, Api, Json, problem, spec
 LEASE = {"lease": str(uuid4())}
 STUDY, TRIAL = f"{V1}/studies/{{study}}", f"{V1}/studies/{{study}}/trials/{{number}}"
 ARTIFACT = f"{TRIAL}/artifacts/{{name}}"
-WORKER = {"queue": "cpu", "protocol_version": 1}
+WORKER = {"queue": "cpu", "protocol_version": 2}
 CONTEST = f"{V1}/contests/{{contest}}"
 CONTEST_BODY = {
     "name": "made-by-matrix",
