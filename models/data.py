@@ -12,15 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.catalog import DATASETS, ImageCnnConfig
+from models.datasets import DATASETS, ImageSpec
+from models.image_config import ImageCnnConfig
 from models.image_files import Images, Source, locate_cifar10, read_cifar10, read_digits
 from models.job import BadData, InvalidConfig
 from models.seeds import derive
 
 # Where a set has no test part of its own, this much of it is held out.
 TEST_FRACTION = 0.15
-# Of what is not test. CIFAR-10's is the 45,000 / 5,000 of He et al. 2016, section 4.2.
-VALIDATION_FRACTION = {"digits": 0.18, "cifar10": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class Split:
     train: Images
     val: Images
     scaling: Scaling
+    image: ImageSpec
     sha256: str
 
 
@@ -65,10 +65,11 @@ def load_split(config: ImageCnnConfig, data_root: Path) -> Split:
     return _split(_key(config, data_root), config.train_images)
 
 
-def sealed_test(config: ImageCnnConfig, data_root: Path) -> tuple[Images, Scaling, str]:
+def sealed_test(config: ImageCnnConfig, data_root: Path) -> tuple[Images, Scaling, ImageSpec, str]:
     """The test part, the scaling of the training part and the split's sha256: for scoring a finished network, once."""
-    parts = _load(_key(config, data_root))
-    return parts.test, parts.scaling, parts.sha256
+    key = _key(config, data_root)
+    parts = _load(key)
+    return parts.test, parts.scaling, _known(key), parts.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +80,24 @@ class _Key:
     path: Path | None
     files: tuple[tuple[str, int, int], ...]
     split_seed: int
+    val_fraction: float
 
 
 def _key(config: ImageCnnConfig, data_root: Path) -> _Key:
+    fraction = config.val_fraction or DATASETS[config.dataset].val_fraction
     if config.dataset == "digits":
-        return _Key("digits", None, (), config.split_seed)
+        return _Key("digits", None, (), config.split_seed, fraction)
     path = locate_cifar10(data_root, config.data_path or config.dataset)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    return _Key(config.dataset, path, stamps, config.split_seed)
+    return _Key(config.dataset, path, stamps, config.split_seed, fraction)
 
 
 # One set at a time: decoded CIFAR-10 takes 180 MB, and the trials of a study share theirs.
 @lru_cache(maxsize=1)
 def _load(key: _Key) -> _Parts:
-    source = read_digits() if key.path is None else read_cifar10(key.path, DATASETS[key.dataset])
-    return _partition(source, VALIDATION_FRACTION[key.dataset], key.split_seed)
+    source = read_digits() if key.path is None else read_cifar10(key.path, _known(key))
+    return _partition(source, key.val_fraction, key.split_seed)
 
 
 @lru_cache(maxsize=1)
@@ -102,8 +105,14 @@ def _split(key: _Key, train_images: int | None) -> Split:
     parts = _load(key)
     train = parts.train
     if train_images is not None:
-        train = _balanced(train, train_images, DATASETS[key.dataset].classes)
-    return Split(train, parts.val, parts.scaling, parts.sha256)
+        train = _balanced(train, train_images, _known(key).classes)
+    return Split(train, parts.val, parts.scaling, _known(key), parts.sha256)
+
+
+def _known(key: _Key) -> ImageSpec:
+    image = DATASETS[key.dataset].image
+    assert image is not None
+    return image
 
 
 def _partition(source: Source, val_fraction: float, seed: int) -> _Parts:

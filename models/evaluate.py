@@ -8,10 +8,11 @@ import json
 import sys
 from pathlib import Path
 
-from models.catalog import ImageCnnConfig, parse_config
+from models.catalog import parse_config
 from models.checkpoint import CorruptCheckpoint, load
 from models.data import check_unchanged, sealed_test
 from models.image_cnn import device, exact, network_of, on_device, score
+from models.image_config import ImageCnnConfig
 from models.job import BadData, InvalidConfig
 
 
@@ -26,10 +27,10 @@ def evaluate_test(checkpoint: Path, data_root: Path) -> dict[str, float | int]:
     config = parse_config(identity.trainer, identity.config)
     if not isinstance(config, ImageCnnConfig):
         raise InvalidConfig("trainer", f"got {identity.trainer}, which has no test images")
-    test, scaling, split_sha256 = sealed_test(config, data_root)
+    test, scaling, image, split_sha256 = sealed_test(config, data_root)
     check_unchanged(split_sha256, identity.split_sha256, config, data_root)
     with exact(seed=0, threads=1):
-        loss, accuracy = score(network_of(loaded, config), on_device(test), scaling.to(device()))
+        loss, accuracy = score(network_of(loaded, config, image), on_device(test), scaling.to(device()))
     return {"test_acc": accuracy, "test_loss": loss, "images": len(test.labels)}
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
-from models import resnet_small, two_conv
-from models.catalog import ImageCnnConfig
+from models.architectures import resnet_small, two_conv
+from models.architectures.registry import build
 from models.checkpoint import Checkpoint, CorruptCheckpoint, Identity, load_for, save
 from models.data import Scaling, check_unchanged, load_split
+from models.datasets import ImageSpec
+from models.image_config import ImageCnnConfig
 from models.image_files import Images
-from models.job import Diverged, EpochResult, SavedFile, TrainJob
+from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
 from models.optim import build_optimizer, lr_at, set_lr
-from models.registry import build
 from models.seeds import derive
 
 ARCHITECTURE_MODULES = (resnet_small, two_conv)  # imported so that they register themselves
@@ -44,13 +45,11 @@ def exact(seed: int, threads: int) -> Iterator[None]:
         yield
 
 
-def train_image_cnn(
-    job: TrainJob, config: ImageCnnConfig, on_first_batch: Callable[[], None] | None
-) -> Iterator[EpochResult]:
+def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | None) -> Iterator[EpochResult]:
     """See models.train.train."""
     split = load_split(config, job.data_root)
     with exact(derive(job.seed, "initial weights"), job.threads):
-        network = build(config).to(device())
+        network = build(config, split.image).to(device())
     optimizer = build_optimizer(config, network.parameters())
     if job.resume is not None:
         identity = _identity(job, config, job.from_step, split.sha256)
@@ -60,8 +59,8 @@ def train_image_cnn(
     scaling = split.scaling.to(device())
     train, val = on_device(split.train), on_device(split.val)
 
-    if on_first_batch is not None and job.from_step < job.max_resource:
-        on_first_batch()
+    if watcher is not None and job.from_step < job.max_resource:
+        watcher.started(Setup(split.sha256))
     for epoch in range(job.from_step + 1, job.max_resource + 1):
         started = time.perf_counter()
         lr = lr_at(config, epoch, job.max_resource)
@@ -107,9 +106,9 @@ def score(network: nn.Module, part: Images, scaling: Scaling) -> tuple[float, fl
     return _means(totals, len(part.labels))
 
 
-def network_of(checkpoint: Checkpoint, config: ImageCnnConfig) -> nn.Module:
+def network_of(checkpoint: Checkpoint, config: ImageCnnConfig, image: ImageSpec) -> nn.Module:
     """The trained network of a checkpoint, on the device."""
-    network = build(config).to(device())
+    network = build(config, image).to(device())
     _load_weights(checkpoint, network)
     return network
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 from torch import Tensor, from_numpy
 
-from models.catalog import ImageSpec
+from models.datasets import ImageSpec
 from models.job import BadData
 
 TORCHVISION_FOLDER = "cifar-10-batches-py"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 ConfigValue = float | int | str | bool
 
@@ -40,6 +40,9 @@ class TrainJob:
     ``config`` is the trainer's configuration with the sampled params merged in. ``max_resource`` is the length that
     schedules are laid out over. ``resume`` is the checkpoint file of ``from_step``, None when starting anew. With
     ``inherits`` it is another trial's, whose seed and mutable entries may differ (population based training).
+    ``cache_root`` is where decoded images may be kept between jobs, None for nowhere. ``split_sha256`` is the split
+    that the study's other trials had, None for the first. ``final`` is what a confirmation's last trial learns from: it
+    alone breaks the seal of the test part, and its last step reports ``test_acc`` and its like.
     """
 
     trainer: str
@@ -51,6 +54,27 @@ class TrainJob:
     data_root: Path
     threads: int = 1
     inherits: bool = False
+    cache_root: Path | None = None
+    split_sha256: str | None = None
+    final: Literal["train", "train_and_validation"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a job found when it was set up: which split it trains on, None for trainers without data."""
+
+    split_sha256: str | None = None
+    class_names: tuple[str, ...] = ()
+
+
+class Watcher(Protocol):
+    """Whoever wants to know how a job gets on before its first step has ended."""
+
+    def loading(self, done: int, total: int) -> None:
+        """``done`` of ``total`` images are decoded; called at least every few seconds while it lasts."""
+
+    def started(self, setup: Setup) -> None:
+        """All is set up and the first batch starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +92,13 @@ class EpochResult:
     """One finished epoch. ``save`` writes the state as of its end; call it before asking for the next epoch.
 
     ``save(path)`` writes ``path`` and, beside it, its manifest ``path`` + ``.json``: temp file, fsync, rename, fsync of
-    the directory, so that a torn file is never found under its name.
+    the directory, so that a torn file is never found under its name. ``confusion`` counts the validation images by
+    [true class][predicted class]. ``finished``: the trainer ends here of its own accord, no step will follow.
     """
 
     step: int
     metrics: Mapping[str, float]
     seconds: float
     save: Callable[[Path], SavedFile]
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    finished: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import nn, optim
 
-from models.catalog import ImageCnnConfig
+from models.image_config import ImageCnnConfig
 
 Parameters = Iterable[nn.Parameter]
 

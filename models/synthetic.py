@@ -4,7 +4,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.catalog import SyntheticConfig
 from models.checkpoint import CorruptCheckpoint, Identity, load_for, save
-from models.job import Diverged, EpochResult, SavedFile, TrainJob
+from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
 from models.seeds import derive
 
 WAIT_PIECE_S = 0.01
@@ -23,9 +23,7 @@ class SyntheticFault(Exception):
     """The error that ``raise_at`` asks for."""
 
 
-def train_synthetic(
-    job: TrainJob, config: SyntheticConfig, on_first_batch: Callable[[], None] | None
-) -> Iterator[EpochResult]:
+def train_synthetic(job: TrainJob, config: SyntheticConfig, watcher: Watcher | None) -> Iterator[EpochResult]:
     """See models.train.train."""
     # The walk and its generator go on from the checkpoint and nowhere else: a wrong resume bends the curve.
     generator = torch.Generator().manual_seed(derive(job.seed, "walk"))
@@ -38,8 +36,8 @@ def train_synthetic(
         except (KeyError, RuntimeError, TypeError) as error:
             raise CorruptCheckpoint(job.resume, f"has no walk to go on from: {error}") from error
 
-    if on_first_batch is not None and job.from_step < job.max_resource:
-        on_first_batch()
+    if watcher is not None and job.from_step < job.max_resource:
+        watcher.started(Setup())
     for epoch in range(job.from_step + 1, job.max_resource + 1):
         started = time.perf_counter()
         _wait(config.epoch_s)

@@ -1,21 +1,21 @@
 """The training loop as a generator: whoever runs a trial holds control between its epochs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from models.catalog import ImageCnnConfig, SyntheticConfig, parse_config
+from models.catalog import SyntheticConfig, parse_config
 from models.image_cnn import train_image_cnn
-from models.job import EpochResult, SavedFile, TrainJob
+from models.image_config import ImageCnnConfig
+from models.job import EpochResult, SavedFile, TrainJob, Watcher
 from models.synthetic import train_synthetic
 
 
-def train(job: TrainJob, on_first_batch: Callable[[], None] | None = None) -> Iterator[EpochResult]:
+def train(job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult]:
     """Train from ``from_step`` to ``max_resource`` epochs, one result each; nothing happens before the first ``next``.
 
-    ``on_first_batch`` is called once, when all is set up and the first batch starts. Stop early by closing the
-    iterator. The results are a function of the job and the data: they do not depend on interruptions (on a CPU, bit for
-    bit), nor on what the process trained before.
+    Stop early by closing the iterator. The results are a function of the job and the data: they do not depend on
+    interruptions (on a CPU, bit for bit), nor on what the process trained before.
 
     Raises InvalidConfig, BadData, Diverged (models.job), CorruptCheckpoint (models.checkpoint) and
     torch.OutOfMemoryError.
@@ -28,9 +28,9 @@ def train(job: TrainJob, on_first_batch: Callable[[], None] | None = None) -> It
         raise ValueError(f"want a checkpoint if and only if from_step is in 1 to max_resource, got {job}")
     config = parse_config(job.trainer, job.config)
     if isinstance(config, SyntheticConfig):
-        epochs = train_synthetic(job, config, on_first_batch)
+        epochs = train_synthetic(job, config, watcher)
     elif isinstance(config, ImageCnnConfig):
-        epochs = train_image_cnn(job, config, on_first_batch)
+        epochs = train_image_cnn(job, config, watcher)
     else:
         raise TypeError(f"no trainer takes a {type(config).__name__}")
     for result in epochs:

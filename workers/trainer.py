@@ -13,13 +13,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import Thread
 from typing import BinaryIO, NoReturn, Protocol
 
 from api.schemas.base import metric_out
 from api.schemas.leases import CheckpointIn
 from hpo.checkpoints.base import file_name
-from models.job import BadData, Diverged, EpochResult, InvalidConfig, TrainJob
+from models.job import BadData, Diverged, EpochResult, InvalidConfig, Setup, TrainJob, Watcher
 from workers.protocol import TAIL_BYTES, Batch, Drop, Epoch, Failed, Go, Order, Park, Parked, Ready, Train, order
 
 _MAX_UNSAVED = 3  # checkpoints that may fail in a row before the disk is taken for full
@@ -30,7 +31,21 @@ Say = Callable[[Batch | Epoch | Failed | Parked | Ready], None]
 
 
 class TrainFunction(Protocol):
-    def __call__(self, job: TrainJob, on_first_batch: Callable[[], None] | None = None) -> Iterator[EpochResult]: ...
+    def __call__(self, job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """Tells the worker how a run is set up."""
+
+    say: Say
+    run: int
+
+    def loading(self, done: int, total: int) -> None:
+        pass
+
+    def started(self, setup: Setup) -> None:
+        self.say(Batch(run=self.run))
 
 
 class _SaveFailed(Exception):
@@ -71,7 +86,7 @@ def run(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", s
 
 def _train(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", say: Say) -> None:
     target, unsaved, step = task.target_step, 0, task.from_step
-    for result in train(task.job(), lambda: say(Batch(run=task.run))):
+    for result in train(task.job(), _Telling(say, task.run)):
         step = result.step
         asked = _asked(task, orders, wait=False)
         if isinstance(asked, Drop):

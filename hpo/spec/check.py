@@ -184,7 +184,7 @@ def _refusals(spec: StudySpec, trainer: TrainerInfo, probe: Mapping[str, ParamVa
 
 def _fields(trainer: TrainerInfo, config: Mapping[str, Any]) -> Collection[str]:
     try:
-        return trainer.config.variant(config).model_fields
+        return trainer.kind(config).model_fields
     except InvalidConfig:  # an architecture that does not exist has no entries of its own
         return trainer.config.model_fields
 

@@ -132,6 +132,10 @@ class StudyRow(Base):
     since_best: Mapped[int] = mapped_column(server_default="0")  # trials that have ended since then
     earlier: Mapped[dict[str, Any] | None]  # trials of other studies that a warm start begins with
     contest_id: Mapped[UUID | None] = mapped_column(ForeignKey("contest.id", ondelete="CASCADE"), index=True)
+    split_sha256: Mapped[str | None]  # of the data as its first report had it: all trials train on the same
+    class_names: Mapped[list[Any] | None] = mapped_column(JSONB)
+    confirms: Mapped[UUID | None] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), index=True)
+    confirmation: Mapped[dict[str, Any] | None]  # what the study that confirms this one has found
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     updated_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     started_at: Mapped[datetime | None]
@@ -161,6 +165,7 @@ class EnqueuedRow(Base):
     study_id: Mapped[UUID] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     params: Mapped[dict[str, Any]]
+    final: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
 
 
@@ -189,6 +194,7 @@ class TrialRow(Base):
     lease_ttl_s: Mapped[float | None]
     stop_requested: Mapped[str | None]
     resume_from: Mapped[UUID | None]  # a checkpoint of another trial of its population, which it goes on from
+    final: Mapped[str | None]  # of a confirmation's last trial: what it learns from before it is tested
     infra_failures: Mapped[int] = mapped_column(server_default="0")
     oom_failures: Mapped[int] = mapped_column(server_default="0")
     no_progress_attempts: Mapped[int] = mapped_column(server_default="0")
@@ -218,6 +224,7 @@ class TrialRow(Base):
         ),
         Index("ix_trial_leases", "lease_expires_at", postgresql_where=sql("state = 'running'")),
         CheckConstraint("violation >= 0", name="violation"),
+        CheckConstraint("final IN ('train', 'train_and_validation')", name="final"),
         Index("ix_trial_best", "study_id", "loss", "number", postgresql_where=sql("loss IS NOT NULL")),
         Index("ix_trial_resume_from", "resume_from", postgresql_where=sql("resume_from IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
@@ -234,6 +241,7 @@ class ReportRow(Base):
     attempt: Mapped[int]
     loss: Mapped[float | None]
     metrics: Mapped[dict[str, Any]]
+    confusion: Mapped[list[Any] | None] = mapped_column(JSONB)  # counts by true and predicted class, at stops
     seconds: Mapped[float | None]
     decision: Mapped[str | None]
     target: Mapped[int | None] = mapped_column(BigInteger)
@@ -306,6 +314,7 @@ class AttemptRow(Base):
     setup_s: Mapped[float | None]
     device_seconds: Mapped[float] = mapped_column(server_default="0")
     peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    alone: Mapped[bool] = mapped_column(server_default=sql("false"))  # had its device to itself, after out of memory
     error: Mapped[dict[str, Any] | None]
     __table_args__ = (
         CheckConstraint(f"end_class IS NULL OR {_one_of('end_class', EndClass)}", name="end_class"),

@@ -86,24 +86,24 @@ def test_a_value_of_the_space_that_the_trainer_refuses_is_found(param: dict[str,
 
 
 def test_a_refused_value_of_the_configuration_is_found() -> None:
-    (error,) = check(image_study(config={"dataset": "mnist"}))
+    (error,) = check(image_study(config={"dataset": "imagenet"}))
     assert (error.pointer, error.code) == ("/trainer/config/dataset", "value_refused")
-    assert "got 'mnist', want one of" in error.message
+    assert "got 'imagenet', want one of" in error.message
 
 
 def test_all_errors_are_told_at_once() -> None:
     spec = image_study(
         floats("lr", 0, 100),
         choice("optimizer", "nadam"),
-        config={"batch_size": 0, "dtype": "fp8"},
+        config={"batch_size": 0, "amp": "fp8"},
         objectives=[{"metric": "acc", "direction": "maximize"}],
     )
     assert sorted(pointer for pointer, _ in found(spec)) == [
         "/objectives/0/metric",
         "/search_space/0",
         "/search_space/1",
+        "/trainer/config/amp",
         "/trainer/config/batch_size",
-        "/trainer/config/dtype",
     ]
 
 
@@ -169,8 +169,8 @@ def test_a_refused_value_is_found_under_any_condition(parent: str) -> None:
 
 def test_a_refused_value_is_found_behind_nested_conditions() -> None:
     space = (
-        choice("dtype", "bf16", "float32"),
-        choice("optimizer", "adam", "sgd") | {"when": {"dtype": "bf16"}},
+        choice("amp", "bf16", "float32"),
+        choice("optimizer", "adam", "sgd") | {"when": {"amp": "bf16"}},
         floats("momentum", 0, 9) | {"when": {"optimizer": "sgd"}},
     )
     pointers = {pointer for pointer, _ in found(image_study(*space))}

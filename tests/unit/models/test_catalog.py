@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from models.catalog import ARCHITECTURES, DATASETS, TRAINERS, ResnetSmallConfig, TwoConvConfig, parse_config
+from models.architectures.configs import ARCHITECTURES, ResnetSmallConfig, TwoConvConfig
+from models.catalog import TRAINERS, parse_config
+from models.datasets import DATASETS
 from models.job import InvalidConfig
 
 
@@ -23,7 +25,7 @@ def test_the_catalog_imports_no_torch() -> None:
 def test_an_empty_configuration_trains_two_conv_on_digits() -> None:
     config = parse_config("image-cnn", {})
     assert isinstance(config, TwoConvConfig)
-    assert (config.dataset, config.image) == ("digits", DATASETS["digits"])
+    assert (config.dataset, config.image) == ("digits", DATASETS["digits"].image)
 
 
 def test_the_architecture_chooses_the_configuration() -> None:
@@ -59,7 +61,7 @@ def test_an_int_is_taken_for_a_float() -> None:
         ({"filters1": 600}, "filters1", "got 600, want less than or equal to 512"),
         ({"filters2": 0}, "filters2", "got 0, want greater than or equal to 1"),
         ({"dropout": 0.91}, "dropout", "got 0.91, want less than or equal to 0.9"),
-        ({"dataset": "imagenet"}, "dataset", "got 'imagenet', want one of 'digits' or 'cifar10'"),
+        ({"dataset": "imagenet"}, "dataset", "got 'imagenet', want one of 'digits', 'mnist'"),
         ({"optimizer": "lion"}, "optimizer", "want one of 'sgd', 'adam', 'adamw', 'rmsprop' or 'adadelta'"),
         ({"activation": "step"}, "activation", "want one of 'relu', 'sigmoid'"),
         ({"architecture": "vgg"}, "architecture", "got 'vgg', want one of resnet_small, two_conv"),

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.catalog import ImageCnnConfig, parse_config
+from models.catalog import parse_config
 from models.data import check_unchanged, load_split, sealed_test
+from models.image_config import ImageCnnConfig
 from models.image_files import read_digits
 from models.job import BadData, InvalidConfig
 
@@ -37,7 +38,7 @@ def test_digits_fill_the_range_of_a_byte() -> None:
 
 def test_the_parts_of_a_split_are_stratified_and_make_up_the_whole(tmp_path: Path) -> None:
     split = load_split(config(), tmp_path)
-    test, _, _ = sealed_test(config(), tmp_path)
+    test, _, _, _ = sealed_test(config(), tmp_path)
     assert len(split.train.labels) + len(split.val.labels) + len(test.labels) == 1797
     whole = read_digits().images
     assert as_set(split.train.pixels) | as_set(split.val.pixels) | as_set(test.pixels) == as_set(whole.pixels)
@@ -95,7 +96,7 @@ def test_a_loaded_set_is_kept_until_its_file_changes(npz: Path, tmp_path: Path) 
 
 
 def test_an_npz_test_part_is_sealed_as_it_is(npz: Path, tmp_path: Path) -> None:
-    test, scaling, sha256 = sealed_test(cifar(), tmp_path)
+    test, scaling, _, sha256 = sealed_test(cifar(), tmp_path)
     split = load_split(cifar(), tmp_path)
     assert as_set(test.pixels) == as_set(torch.from_numpy(colour_images(11, seed=1)[0]).permute(0, 3, 1, 2))
     assert (scaling, sha256) == (split.scaling, split.sha256)
@@ -106,7 +107,7 @@ def test_an_npz_without_a_test_part_has_one_held_out(tmp_path: Path) -> None:
     images, labels = colour_images(20)
     np.savez_compressed(tmp_path / "own.npz", images=images, labels=labels.astype(np.uint8))
     own = cifar(data_path="own.npz")
-    split, (test, _, _) = load_split(own, tmp_path), sealed_test(own, tmp_path)
+    split, (test, _, _, _) = load_split(own, tmp_path), sealed_test(own, tmp_path)
     assert [len(part.labels) for part in (split.train, split.val, test)] == [150, 20, 30]
     assert not as_set(test.pixels) & (as_set(split.train.pixels) | as_set(split.val.pixels))
 
@@ -118,7 +119,7 @@ def test_an_npz_may_lie_in_a_folder(npz: Path, tmp_path: Path) -> None:
 
 
 def test_the_published_batches_are_read_through_torchvision(batches: Path, tmp_path: Path) -> None:
-    split, (test, _, _) = load_split(cifar(), tmp_path), sealed_test(cifar(), tmp_path)
+    split, (test, _, _, _) = load_split(cifar(), tmp_path), sealed_test(cifar(), tmp_path)
     assert [len(part.labels) for part in (split.train, split.val, test)] == [490, 60, 110]
     assert as_set(test.pixels) == as_set(torch.from_numpy(colour_images(11, seed=6)[0]).permute(0, 3, 1, 2))
 

@@ -187,7 +187,8 @@ def test_streams_differ_by_seed_purpose_and_epoch() -> None:
 
 def test_warming_up_leaves_digits_loaded(job: Job) -> None:
     warm_up()
-    from models.catalog import ImageCnnConfig, parse_config
+    from models.catalog import parse_config
+    from models.image_config import ImageCnnConfig
 
     config = parse_config("image-cnn", {})
     assert isinstance(config, ImageCnnConfig)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from models.job import BadData, Diverged, EpochResult, SavedFile, TrainJob
+from models.job import BadData, Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
 from workers.trainer import main
 
 
@@ -17,13 +17,13 @@ class CorruptCheckpoint(Exception):
     """Named like the one of models.checkpoint."""
 
 
-def train(job: TrainJob, on_first_batch: Callable[[], None] | None = None) -> Iterator[EpochResult]:
+def train(job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult]:
     """Epochs of ``epoch_s``; ``<fault>_at`` names the epoch in which something goes wrong."""
     faults = {name.removesuffix("_at"): step for name, step in job.config.items() if name.endswith("_at")}
     if job.resume is not None and job.resume.read_bytes() != content(job.from_step):
         raise CorruptCheckpoint(str(job.resume))
-    if on_first_batch is not None:
-        on_first_batch()
+    if watcher is not None:
+        watcher.started(Setup())
     for step in range(job.from_step + 1, job.max_resource + 1):
         time.sleep(job.config.get("epoch_s", 0))
         for name, at in faults.items():

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from models.catalog import ImageCnnConfig, ImageSpec
+from models.datasets import ImageSpec
+from models.image_config import ImageCnnConfig
 
 Config = TypeVar("Config", bound=ImageCnnConfig)
 
@@ -26,12 +27,12 @@ def register(
     return enter
 
 
-def build(config: ImageCnnConfig) -> nn.Module:
-    """The network of ``config``: normalised floats [N, C, H, W] to logits [N, classes].
+def build(config: ImageCnnConfig, image: ImageSpec) -> nn.Module:
+    """The network of ``config`` for such images: normalised floats [N, C, H, W] to logits [N, classes].
 
     Initial weights come from torch's global generator: seed it, and restore it, around the call.
     """
     kind, builder = _BUILDERS[config.architecture]
     if not isinstance(config, kind):
         raise TypeError(f"{config.architecture} is built from a {kind.__name__}, got {type(config).__name__}")
-    return builder(config, config.image)
+    return builder(config, image)

@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.catalog import ImageSpec, ResnetSmallConfig
-from models.registry import register
+from models.architectures.configs import ResnetSmallConfig
+from models.architectures.registry import register
+from models.datasets import ImageSpec
 
 
 class Block(nn.Module):

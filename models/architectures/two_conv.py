@@ -2,8 +2,9 @@
 
 from torch import nn
 
-from models.catalog import ImageSpec, TwoConvConfig
-from models.registry import register
+from models.architectures.configs import TwoConvConfig
+from models.architectures.registry import register
+from models.datasets import ImageSpec
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
