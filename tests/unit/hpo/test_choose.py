@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from hpo.choose import resolve
+from hpo.choose import pick_sampler, resolve
 from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, RandomSamplerSpec
 from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec
 from hpo.spec.study import StudySpec
@@ -96,3 +96,17 @@ def test_what_was_picked_once_is_not_picked_again() -> None:
 def test_a_resolved_spec_comes_back_from_json_as_it_is() -> None:
     spec = auto()
     assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_auto_takes_a_grid_only_where_the_budget_covers_it() -> None:
+    few = [{"type": "int", "name": "k", "low": 1, "high": 5}]
+    grid, why = pick_sampler(a_study(sampler={"type": "auto", "seed": 3}, search_space=few))
+    assert (grid.type, grid.seed) == ("grid", 3)
+    assert "5 points" in why
+    one, _ = pick_sampler(a_study(sampler={"type": "auto"}, search_space=few, budget={"max_trials": 4}))
+    assert one.type != "grid"
+    many = [{"metric": name, "direction": "minimize"} for name in "abcd"]
+    front, _ = pick_sampler(
+        a_study(sampler={"type": "auto"}, objectives=many, scheduler={"type": "fifo", "max_resource": 9})
+    )
+    assert front.type == "genetic"

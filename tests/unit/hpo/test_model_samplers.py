@@ -12,7 +12,7 @@ from scipy.stats import norm
 from hpo.domain.history import Params, RngKey, TrialRecord
 from hpo.domain.trial import TrialState
 from hpo.samplers.acquisition import log_expected_improvement, neighbours
-from hpo.samplers.build import build_sampler, pick_sampler
+from hpo.samplers.build import build_sampler
 from hpo.samplers.codes import encoded
 from hpo.samplers.cube import Cube
 from hpo.samplers.forest import fit_forest
@@ -200,17 +200,6 @@ def test_running_trials_are_not_proposed_again(kind: str) -> None:
     assert gaps.min() > 0
 
 
-def test_auto_takes_a_grid_only_where_the_budget_covers_it() -> None:
-    few = [{"type": "int", "name": "k", "low": 1, "high": 5}]
-    grid, why = pick_sampler(a_study(sampler={"type": "auto", "seed": 3}, search_space=few))
-    assert (grid.type, grid.seed) == ("grid", 3)
-    assert "5 points" in why
-    one, _ = pick_sampler(a_study(sampler={"type": "auto"}, search_space=few, budget={"max_trials": 4}))
-    assert one.type != "grid"
-    many = [{"metric": name, "direction": "minimize"} for name in "abcd"]
-    assert (
-        pick_sampler(a_study(sampler={"type": "auto"}, objectives=many, scheduler={"type": "fifo", "max_resource": 9}))[
-            0
-        ].type
-        == "genetic"
-    )
+def test_a_sampler_that_was_not_picked_cannot_be_built() -> None:
+    with pytest.raises(ValueError, match="must be picked"):
+        build_sampler(a_study(sampler={"type": "auto"}))
