@@ -145,6 +145,18 @@ class Studies:
         """The trial's checkpoints in the store."""
         return self._get(f"{_trial(study, number)}/artifacts", ArtifactList).items
 
+    def manifest(self, study: str, number: int, artifact: ArtifactRead) -> dict[str, Any]:
+        """What its trainer wrote beside an artifact. Raises ApiError if that is no JSON object."""
+        path = f"{_trial(study, number)}/artifacts/{quote(artifact.name, safe='')}/manifest"
+        answer = self._http.request("GET", path)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ApiError(f"the manifest of {artifact.name} is no JSON object", status=200, code="corrupt")
+        return found
+
     def download(self, study: str, number: int, artifact: ArtifactRead, to: Path) -> Path:
         """Fetch an artifact to the file ``to``. Raises ApiError if the bytes are not those of its sha256."""
         digest = hashlib.sha256()

@@ -47,10 +47,7 @@ def list_artifacts(study: Study, number: Number, parts: Parts, caller: Reader) -
 def get_artifact(study: Study, number: Number, name: Name, parts: Parts, caller: Reader) -> Response:
     """The bytes of a checkpoint; of several attempts' the newest."""
     study_id = parts.names.resolve(parts.db, caller.project, study)
-    rows = parts.db.read(lambda tx: stored.artifacts(tx, stored.get(tx, study_id, number).id))
-    row: Any = next((row for row in rows if row.step == _step(name)), None)
-    if row is None:
-        raise NotFound(f"trial {number} has no artifact {name}")
+    row = _artifact(parts, study_id, number, name)
     file = parts.store.open(study_id, number, row.lease_id, step=row.step)
     headers = {
         "Content-Length": str(row.size_bytes),
@@ -59,6 +56,28 @@ def get_artifact(study: Study, number: Number, name: Name, parts: Parts, caller:
         "ETag": f'"{row.sha256}"',
     }
     return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
+
+
+@router.get(
+    "/{name}/manifest",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}, **responses("not_found")},
+)
+def get_manifest(study: Study, number: Number, name: Name, parts: Parts, caller: Reader) -> Response:
+    """What its trainer wrote beside a checkpoint: configuration, classes, versions, hashes. It is not checked here."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+    row = _artifact(parts, study_id, number, name)
+    content = parts.store.manifest(study_id, number, row.lease_id, step=row.step)
+    return Response(content, media_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _artifact(parts: Parts, study: UUID, number: int, name: str) -> Any:
+    """The newest attempt's checkpoint of that name. Raises NotFound."""
+    rows = parts.db.read(lambda tx: stored.artifacts(tx, stored.get(tx, study, number).id))
+    row = next((row for row in rows if row.step == _step(name)), None)
+    if row is None:
+        raise NotFound(f"trial {number} has no artifact {name}")
+    return row
 
 
 def _step(name: str) -> int:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from hpo.domain.errors import Unavailable
 
+MAX_MANIFEST_BYTES = 1 << 20
+
 
 class StoreUnwritable(Unavailable):
     """The store has no room left or its medium fails: nothing was stored, nothing half-written is left."""
@@ -35,6 +37,9 @@ class CheckpointStore(Protocol):
 
     def open(self, study: UUID, number: int, lease: UUID, *, step: int) -> BinaryIO:
         """The checkpoint's bytes; raises NotFound."""
+
+    def manifest(self, study: UUID, number: int, lease: UUID, *, step: int) -> bytes:
+        """What its writer put beside the checkpoint: JSON, at most MAX_MANIFEST_BYTES. Raises NotFound."""
 
     def delete(self, study: UUID, number: int, lease: UUID, *, step: int) -> None:
         """Remove the checkpoint if it is there."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from hpo.checkpoints.base import StoredFile, StoreUnwritable, file_name
+from hpo.checkpoints.base import MAX_MANIFEST_BYTES, StoredFile, StoreUnwritable, file_name
 from hpo.domain.errors import NotFound
 
 _CHUNK_BYTES = 1 << 20
@@ -63,12 +63,16 @@ class FilesystemStore:
 
     def open(self, study: UUID, number: int, lease: UUID, *, step: int) -> BinaryIO:
         """The checkpoint's bytes; raises NotFound."""
-        path = self.path(study, number, lease, step)
-        try:
-            # A link in the store was put there by somebody else: it is not followed.
-            return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
-        except OSError as error:
-            raise NotFound(f"no checkpoint at {path}: {error.strerror}") from error
+        return _open(self.path(study, number, lease, step), "checkpoint")
+
+    def manifest(self, study: UUID, number: int, lease: UUID, *, step: int) -> bytes:
+        """What stands beside the checkpoint, at most MAX_MANIFEST_BYTES; raises NotFound."""
+        path = manifest_of(self.path(study, number, lease, step))
+        with _open(path, "manifest") as file:
+            content = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(content) > MAX_MANIFEST_BYTES:
+            raise NotFound(f"{path} is no manifest: it has more than {MAX_MANIFEST_BYTES} bytes")
+        return content
 
     def verify(self, path: Path, sha256: str) -> bool:
         """Whether ``path`` is there, readable, and has exactly the bytes that were reported."""
@@ -91,6 +95,14 @@ class FilesystemStore:
 
     def _directory(self, study: UUID, number: int, lease: UUID) -> Path:
         return self.root / str(UUID(str(study))) / str(int(number)) / str(UUID(str(lease)))
+
+
+def _open(path: Path, what: str) -> BinaryIO:
+    try:
+        # A link in the store was put there by somebody else: it is not followed.
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        raise NotFound(f"no {what} at {path}: {error.strerror}") from error
 
 
 def _make(path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from hpo.checkpoints.base import CheckpointStore, StoreUnwritable
+from hpo.checkpoints.base import MAX_MANIFEST_BYTES, CheckpointStore, StoreUnwritable
 from hpo.checkpoints.filesystem import FilesystemStore, manifest_of
 from hpo.domain.errors import NotFound
 
@@ -58,6 +59,13 @@ def test_two_leases_of_a_trial_never_share_a_file(store: CheckpointStore) -> Non
 def test_what_is_not_there_cannot_be_opened(store: CheckpointStore) -> None:
     with pytest.raises(NotFound, match="step-3"):
         store.open(STUDY, 7, LEASE, step=3)
+
+
+def test_a_checkpoint_that_was_put_has_a_manifest_with_its_hash(store: CheckpointStore) -> None:
+    sha256 = put(store)
+    assert json.loads(store.manifest(STUDY, 7, LEASE, step=3))["sha256"] == sha256
+    with pytest.raises(NotFound, match="step-4"):
+        store.manifest(STUDY, 7, LEASE, step=4)
 
 
 def test_a_deleted_checkpoint_is_gone_and_its_neighbour_is_not(store: CheckpointStore) -> None:
@@ -160,6 +168,14 @@ def test_a_link_in_the_store_is_not_followed(files: FilesystemStore, tmp_path: P
     path.symlink_to(secret)
     with pytest.raises(NotFound):
         files.open(STUDY, 7, LEASE, step=3)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b" " * (MAX_MANIFEST_BYTES + 1)), Path.unlink])
+def test_what_is_too_large_or_missing_is_no_manifest(files: FilesystemStore, damage: Callable[[Path], object]) -> None:
+    put(files)
+    damage(manifest_of(files.path(STUDY, 7, LEASE, 3)))
+    with pytest.raises(NotFound):
+        files.manifest(STUDY, 7, LEASE, step=3)
 
 
 def test_the_directory_of_a_lease_can_be_prepared_twice(files: FilesystemStore) -> None:

@@ -50,6 +50,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{TRIAL}/attempts"): (READ, None),
     ("GET", f"{TRIAL}/artifacts"): (READ, None),
     ("GET", ARTIFACT): (READ, None),
+    ("GET", f"{ARTIFACT}/manifest"): (READ, None),
     ("PUT", ARTIFACT): (TRAIN, b"bytes"),
     ("POST", f"{TRIAL}/heartbeat"): (TRAIN, LEASE),
     ("POST", f"{TRIAL}/report"): (TRAIN, LEASE | {"step": 1, "metrics": {"loss": 1}}),

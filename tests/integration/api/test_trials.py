@@ -181,6 +181,9 @@ def test_a_checkpoint_is_put_under_the_lease_and_read_back(api: Api, other: Api)
     assert got.headers["x-content-type-options"] == "nosniff"
     problem(api.get("/studies/s/trials/0/artifacts/step-1.safetensors"), 404, "not_found")
     problem(other.get("/studies/s/trials/0/artifacts/step-2.safetensors"), 404, "not_found")
+    manifest = api.get("/studies/s/trials/0/artifacts/step-2.safetensors/manifest", scope="read")
+    assert manifest.json() == {"step": 2, "sha256": artifact["sha256"], "size_bytes": len(content)}
+    problem(api.get("/studies/s/trials/0/artifacts/step-1.safetensors/manifest"), 404, "not_found")
     api.post("/studies/s/trials/0/release", {"lease": trial["lease"]["token"]})
     (again,) = api.ask()
     assert again["checkpoints"] == []  # no step of it is accounted for
