@@ -12,15 +12,16 @@ SEARCH = {
     "sklearn": "scikit-learn",
     "threadpoolctl": "threadpoolctl",
 }
+PACKAGES = {**SEARCH, "safetensors": "safetensors", "tensorboardX": "tensorboardX"}
 
 
-def need(what: str, modules: Iterable[str] = SEARCH) -> None:
+def need(what: str, modules: Iterable[str] = SEARCH, *, extra: str = "server") -> None:
     """Raises LocalError, naming what is missing, unless all modules are there; none is imported."""
     from ladder.errors import LocalError
 
-    missing = [SEARCH[module] for module in modules if find_spec(module) is None]
+    missing = [PACKAGES[module] for module in modules if find_spec(module) is None]
     if missing:
-        raise LocalError(f"{what} needs {', '.join(missing)} on this machine", "pip install 'ladder-hpo[server]'")
+        raise LocalError(f"{what} needs {', '.join(missing)} on this machine", f"pip install 'ladder-hpo[{extra}]'")
 
 
 def versions() -> str:
