@@ -44,6 +44,7 @@ class TrainerInfo:
 
     ``mutable`` entries may change from one step to the next: a checkpoint that was trained with others still fits.
     With ``variants``, the entry ``chosen_by`` names the configuration's class; ``config`` is their base.
+    ``test_metrics`` stand in the last report of a confirmation's final trial; a trainer without a test part has none.
     """
 
     config: type[TrainerConfig]
@@ -51,6 +52,7 @@ class TrainerInfo:
     mutable: frozenset[str]
     chosen_by: str = ""
     variants: Mapping[str, type[TrainerConfig]] = field(default_factory=dict)
+    test_metrics: tuple[str, ...] = ()
 
     def kind(self, config: Mapping[str, Any]) -> type[TrainerConfig]:
         """The class that ``config`` is to be read as. Raises InvalidConfig."""
@@ -93,6 +95,8 @@ IMAGE_METRICS = (
     "corrupt_images",
 )
 
+TEST_METRICS = ("test_acc", "test_loss", "test_images")
+
 TRAINERS: Mapping[str, TrainerInfo] = {
     "image-cnn": TrainerInfo(
         ImageCnnConfig,
@@ -103,9 +107,13 @@ TRAINERS: Mapping[str, TrainerInfo] = {
         ),
         "architecture",
         ARCHITECTURES,
+        TEST_METRICS,
     ),
     "synthetic": TrainerInfo(
-        SyntheticConfig, ("loss", "acc", "cost"), frozenset({"x", "y", "noise", "epoch_s", "checkpoint_bytes"})
+        SyntheticConfig,
+        ("loss", "acc", "cost"),
+        frozenset({"x", "y", "noise", "epoch_s", "checkpoint_bytes"}),
+        test_metrics=TEST_METRICS,
     ),
 }
 

@@ -17,6 +17,7 @@ from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watche
 from models.seeds import derive
 
 WAIT_PIECE_S = 0.01
+TEST_IMAGES = 1000
 
 
 class SyntheticFault(Exception):
@@ -46,6 +47,8 @@ def train_synthetic(job: TrainJob, config: SyntheticConfig, watcher: Watcher | N
         _fault(config, epoch)
         if epoch == config.diverge_at:
             raise Diverged(epoch, metrics | {"loss": math.nan})
+        if job.final is not None and epoch == job.max_resource:
+            metrics |= unseen(config, epoch)
         write = partial(_write, _identity(job, config, epoch), walk, generator, config.checkpoint_bytes)
         yield EpochResult(epoch, metrics, time.perf_counter() - started, write)
 
@@ -58,6 +61,12 @@ def curve(config: SyntheticConfig, epoch: int, walk: float) -> dict[str, float]:
     limit = 0.3 + 0.69 * math.exp(-4 * ((config.x - 0.7) ** 2 + (config.y - 0.3) ** 2))
     acc = limit * (1 - math.exp(-epoch / (1 + 8 * config.y))) + config.noise * walk
     return {"loss": 1 - acc, "acc": acc, "cost": 1 + 9 * config.x**2}
+
+
+def unseen(config: SyntheticConfig, epoch: int) -> dict[str, float]:
+    """The scores on a test part of ``TEST_IMAGES`` images, which the walk leaves no trace in."""
+    metrics = curve(config, epoch, 0.0)
+    return {"test_acc": metrics["acc"], "test_loss": metrics["loss"], "test_images": float(TEST_IMAGES)}
 
 
 def _fault(config: SyntheticConfig, epoch: int) -> None:
