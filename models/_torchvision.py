@@ -21,6 +21,15 @@ def import_datasets() -> ModuleType:
     return datasets
 
 
+def import_transforms() -> ModuleType:
+    """``torchvision.transforms.v2``, also where torchvision's operators are missing."""
+    with fakes_of_missing_operators_skipped():
+        import torchvision.transforms.v2
+
+    transforms: ModuleType = torchvision.transforms.v2
+    return transforms
+
+
 @contextmanager
 def fakes_of_missing_operators_skipped() -> Iterator[None]:
     """Within, registering a fake for an operator that does not exist does nothing; all else is as ever."""

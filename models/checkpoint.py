@@ -32,8 +32,18 @@ class CorruptCheckpoint(Exception):
         self.path = path
 
 
+class ImageShape(BaseModel):
+    """What images the network takes, uint8 [channels, side, side], and how many classes it tells apart."""
+
+    model_config = ConfigDict(frozen=True)
+
+    channels: StrictInt
+    side: StrictInt
+    classes: StrictInt
+
+
 class Identity(BaseModel):
-    """Which training a checkpoint belongs to. ``split_sha256`` is None for trainers without data."""
+    """Which training a checkpoint belongs to. ``split_sha256`` and what follows it is for trainers with images."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -42,6 +52,9 @@ class Identity(BaseModel):
     seed: StrictInt
     step: StrictInt
     split_sha256: str | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    image: ImageShape | None = None
+    class_names: tuple[str, ...] = ()
 
 
 class Manifest(BaseModel):

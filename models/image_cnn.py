@@ -63,7 +63,7 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
         watcher.started(Setup(split.sha256))
     for epoch in range(job.from_step + 1, job.max_resource + 1):
         started = time.perf_counter()
-        lr = lr_at(config, epoch, job.max_resource)
+        lr = lr_at(config, (epoch - 0.5) / job.max_resource)
         set_lr(optimizer, lr)
         rows = epoch_rows(len(train.labels), config.batch_size, derive(job.seed, "data order", epoch))
         with exact(derive(job.seed, "dropout", epoch), job.threads):

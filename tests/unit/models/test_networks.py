@@ -10,7 +10,7 @@ from models.architectures.registry import build, register
 from models.catalog import parse_config
 from models.datasets import DATASETS, ImageSpec
 from models.image_config import ImageCnnConfig
-from models.optim import build_optimizer, lr_at, set_lr
+from models.optim import build_optimizer, set_lr
 
 
 def config(**entries: Any) -> ImageCnnConfig:
@@ -135,7 +135,3 @@ def test_the_learning_rate_is_set_on_every_group() -> None:
     optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(2)], lr=1.0)
     set_lr(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
-
-
-def test_the_learning_rate_is_constant() -> None:
-    assert {lr_at(config(lr=0.25), epoch, 9) for epoch in range(1, 10)} == {0.25}
