@@ -43,9 +43,11 @@ def resolve(spec: StudySpec) -> StudySpec:
 
 def _mutating(spec: StudySpec) -> StudySpec:
     """Name what a population may change in training, where the user did not: what the trainer can change."""
-    scheduler = spec.scheduler
+    scheduler = spec.chosen_scheduler
     if not isinstance(scheduler, PbtSpec):
         return spec
+    auto = isinstance(spec.scheduler, AutoSchedulerSpec)  # one that was told what it stands for
+    at = "/scheduler/picked/mutate" if auto else "/scheduler/mutate"
     trainer = TRAINERS.get(spec.trainer.name)
     mutable = frozenset() if trainer is None else trainer.mutable
     if scheduler.mutate is None:
@@ -53,11 +55,13 @@ def _mutating(spec: StudySpec) -> StudySpec:
         names = tuple(name for name in free if name in mutable)
         if not names:
             message = f"{spec.trainer.name} can change none of {', '.join(free)} in training: a population needs one"
-            raise InvalidSpec(FieldError("/scheduler/mutate", "nothing_mutable", message))
-        return spec.model_copy(update={"scheduler": scheduler.model_copy(update={"mutate": names})})
+            raise InvalidSpec(FieldError(at, "nothing_mutable", message))
+        mutating = scheduler.model_copy(update={"mutate": names})
+        told = spec.scheduler.model_copy(update={"picked": mutating}) if auto else mutating
+        return spec.model_copy(update={"scheduler": told})
     fixed = [
         FieldError(
-            f"/scheduler/mutate/{index}",
+            f"{at}/{index}",
             "not_mutable",
             f"{spec.trainer.name} cannot change {name!r} in training, only {', '.join(sorted(mutable)) or 'nothing'}",
         )
@@ -74,7 +78,7 @@ def pick_scheduler(spec: StudySpec, auto: AutoSchedulerSpec) -> tuple[PickedSche
     full = auto.max_resource
     if full < 3:
         return FifoSpec(max_resource=full), "a trial is too short to compare trials before its end"
-    if isinstance(spec.sampler, (RandomSamplerSpec, SobolSamplerSpec, GridSamplerSpec, ManualSamplerSpec)):
+    if isinstance(spec.chosen_sampler, (RandomSamplerSpec, SobolSamplerSpec, GridSamplerSpec, ManualSamplerSpec)):
         asha = AshaSpec(max_resource=full, reduction_factor=3)
         return asha, "proposals that learn nothing pay by their number: rungs begin at one epoch"
     asha = AshaSpec(min_resource=max(1, full // 9), max_resource=full, reduction_factor=3)
@@ -84,7 +88,7 @@ def pick_scheduler(spec: StudySpec, auto: AutoSchedulerSpec) -> tuple[PickedSche
 def pick_sampler(spec: StudySpec) -> tuple[PickedSampler, str]:
     """What ``auto`` stands for in this study, and why, as a sentence for the user (docs/adr/0016)."""
     seed, n_trials, points = spec.sampler.seed, _most_trials(spec), _points(spec)
-    if isinstance(spec.scheduler, PbtSpec):
+    if isinstance(spec.chosen_scheduler, PbtSpec):
         return SobolSamplerSpec(seed=seed), "a population is drawn at once: a Sobol sequence spreads it evenly"
     if points is not None and points <= n_trials:
         return GridSamplerSpec(seed=seed), f"the space has {points} points and the budget allows {n_trials} trials"
@@ -108,7 +112,7 @@ def pick_sampler(spec: StudySpec) -> tuple[PickedSampler, str]:
 
 def _most_trials(spec: StudySpec) -> int:
     """How many trials the budget allows if all end at their first rung."""
-    scheduler = spec.scheduler.picked if isinstance(spec.scheduler, AutoSchedulerSpec) else spec.scheduler
+    scheduler = spec.chosen_scheduler
     shortest = scheduler.levels[0] if isinstance(scheduler, Halving) else spec.scheduler.max_resource
     epochs = spec.budget.max_epochs
     return spec.budget.max_trials if epochs is None else min(spec.budget.max_trials, max(1, epochs // shortest))

@@ -104,7 +104,7 @@ def variant(spec: StudySpec, scheduler: Mapping[str, Any], pruners: Sequence[Any
         made = StudySpec.model_validate(data)
     except ValidationError as error:
         raise InvalidSpec(*errors_of(error, data)) from error
-    if isinstance(made.scheduler, PbtSpec):
+    if isinstance(made.chosen_scheduler, PbtSpec):
         message = "a population changes params in training, and no recorded curve tells what would have come of it"
         raise InvalidSpec(FieldError("/scheduler/type", "not_recorded", message))
     contradictions = incompatible(made)
@@ -122,7 +122,7 @@ def whatif(spec: StudySpec, record: Sequence[Curve], *, workers: int) -> Counter
     if len(spec.objectives) > 1:
         message = f"one best value is compared, and the study has {len(spec.objectives)} objectives"
         raise InvalidSpec(FieldError("/objectives", "needs_one_objective", message))
-    if isinstance(spec.scheduler, PbtSpec):
+    if isinstance(spec.chosen_scheduler, PbtSpec):
         message = "the trials of a population took over each other's weights: their curves are not their own"
         raise InvalidSpec(FieldError("/scheduler/type", "not_recorded", message))
     epochs = _epochs(record)

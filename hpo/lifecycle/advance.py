@@ -81,7 +81,7 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
         return Progress()
     if isinstance(work, NewTrial) and (count := _wanted(tx, row, live_s)) > 0:
         given = tuple(enqueued.oldest(tx, study, count))
-        if isinstance(definition.spec.sampler, ManualSamplerSpec):
+        if isinstance(definition.spec.chosen_sampler, ManualSamplerSpec):
             count = len(given)
         return Room(definition, row.next_number, count, row.last_seq, given) if count else None
     return None

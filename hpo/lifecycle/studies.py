@@ -60,7 +60,7 @@ def normalise(spec: StudySpec) -> StudySpec:
         seeded = spec.sampler.model_copy(update={"seed": secrets.randbelow(2**31)})
         spec = spec.model_copy(update={"sampler": seeded})
     if (
-        isinstance(spec.sampler, ManualSamplerSpec)
+        isinstance(spec.chosen_sampler, ManualSamplerSpec)
         and spec.enqueue
         and "max_trials" not in spec.budget.model_fields_set
     ):
@@ -220,10 +220,9 @@ def _space_edit_errors(old: StudySpec, new: StudySpec, changes: dict[str, Any]) 
     edited = next((name for name in SPACE if name in changes), None)
     if edited is None:
         return
-    for kind, sampler_or_scheduler in (("sampler", new.sampler), ("scheduler", new.scheduler)):
-        picked = getattr(sampler_or_scheduler, "picked", None) or sampler_or_scheduler
-        if picked.type in FIXED_SPACE:
-            message = f"the space of a study with {kind} {picked.type} cannot be edited: {FIXED_SPACE[picked.type]}"
+    for kind, chosen in (("sampler", new.chosen_sampler), ("scheduler", new.chosen_scheduler)):
+        if chosen is not None and chosen.type in FIXED_SPACE:
+            message = f"the space of a study with {kind} {chosen.type} cannot be edited: {FIXED_SPACE[chosen.type]}"
             yield FieldError(f"/{edited}", "space_is_fixed", message)
     known = {param.name for param in old.search_space}
     for index, param in enumerate(new.search_space):

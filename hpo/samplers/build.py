@@ -6,7 +6,6 @@ from hpo.samplers.manual import Manual
 from hpo.samplers.random_search import RandomSearch
 from hpo.samplers.sobol import SobolSearch
 from hpo.spec.samplers import (
-    AutoSamplerSpec,
     BohbSamplerSpec,
     CmaEsSamplerSpec,
     GeneticSamplerSpec,
@@ -27,7 +26,7 @@ def build_sampler(spec: StudySpec) -> Sampler:
 
     Raises ValueError if it is ``auto`` and none was picked yet.
     """
-    chosen = spec.sampler.picked if isinstance(spec.sampler, AutoSamplerSpec) else spec.sampler
+    chosen = spec.chosen_sampler
     if chosen is None:
         raise ValueError("the sampler must be picked before it is built")
     return _model_free(chosen) or _model_based(chosen, len(spec.objectives))

@@ -8,7 +8,6 @@ from hpo.schedulers.pbt import Pbt
 from hpo.schedulers.successive_halving import SuccessiveHalving
 from hpo.spec.schedulers import (
     AshaSpec,
-    AutoSchedulerSpec,
     HyperbandSpec,
     PbtSpec,
     PickedScheduler,
@@ -24,11 +23,9 @@ def build_scheduler(spec: StudySpec) -> Scheduler:
     """
     if spec.sampler.seed is None:
         raise ValueError("the sampler's seed must be chosen before a scheduler is built")
-    if not isinstance(spec.scheduler, AutoSchedulerSpec):
-        return _built(spec.scheduler, spec.sampler.seed)
-    if spec.scheduler.picked is None:
+    if spec.chosen_scheduler is None:
         raise ValueError("the scheduler must be picked before it is built")
-    return _built(spec.scheduler.picked, spec.sampler.seed)
+    return _built(spec.chosen_scheduler, spec.sampler.seed)
 
 
 def _built(spec: PickedScheduler, seed: int) -> Scheduler:

@@ -5,7 +5,7 @@ import numpy as np
 from hpo.domain.history import Params, ParamValue
 from hpo.space.space import Space, broken_rule, is_active
 from hpo.space.values import choice_index, draw, grid_value
-from hpo.spec.schedulers import AutoSchedulerSpec, PbtSpec
+from hpo.spec.schedulers import PbtSpec
 from hpo.spec.space import CategoricalParam, FixedParam, Param
 from hpo.spec.study import StudySpec
 
@@ -14,8 +14,7 @@ TRIES = 50
 
 def explore(spec: StudySpec, space: Space, source: Params, *, trial: int, rung: int) -> Params:
     """The source's params with the mutable ones changed; the source's own if no change keeps the rules of the space."""
-    scheduler = spec.scheduler
-    pbt = scheduler.picked if isinstance(scheduler, AutoSchedulerSpec) else scheduler
+    pbt = spec.chosen_scheduler
     assert isinstance(pbt, PbtSpec), "only a population explores"
     assert spec.sampler.seed is not None, "filled in when the study was created"
     rng = np.random.default_rng([spec.sampler.seed, trial, rung, 0xE])

@@ -34,7 +34,7 @@ def check(spec: StudySpec) -> list[FieldError]:
 
 
 def _grid_errors(spec: StudySpec) -> Iterator[FieldError]:
-    if not isinstance(spec.sampler, GridSamplerSpec):
+    if not isinstance(spec.chosen_sampler, GridSamplerSpec):
         return
     for index, param in enumerate(spec.search_space):
         if param.grid_size is None:

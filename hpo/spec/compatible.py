@@ -102,12 +102,8 @@ def _twice(spec: StudySpec) -> Iterator[FieldError]:
 
 def _scheduler(spec: StudySpec) -> tuple[PickedScheduler | None, str]:
     """The scheduler that counts and where it stands; behind ``auto`` it is what was picked, if anything was yet."""
-    if isinstance(spec.scheduler, AutoSchedulerSpec):
-        return spec.scheduler.picked, "/scheduler/picked"
-    return spec.scheduler, "/scheduler"
+    return spec.chosen_scheduler, "/scheduler/picked" if isinstance(spec.scheduler, AutoSchedulerSpec) else "/scheduler"
 
 
 def _sampler(spec: StudySpec) -> tuple[PickedSampler | None, str]:
-    if isinstance(spec.sampler, AutoSamplerSpec):
-        return spec.sampler.picked, "/sampler/picked"
-    return spec.sampler, "/sampler"
+    return spec.chosen_sampler, "/sampler/picked" if isinstance(spec.sampler, AutoSamplerSpec) else "/sampler"

@@ -9,8 +9,8 @@ from hpo.spec.base import Name, QueueName, Real, SpecModel, Text, refuse
 from hpo.spec.conditions import check_conditions, prepared
 from hpo.spec.pruners import MAX_RESOURCE, PrunerSpec
 from hpo.spec.rules import MAX_FORBIDDEN, MAX_RULES, LinearRule, check_forbidden, check_rules, parse_rule
-from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, SamplerSpec
-from hpo.spec.schedulers import AutoSchedulerSpec, SchedulerSpec
+from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, PickedSampler, SamplerSpec
+from hpo.spec.schedulers import AutoSchedulerSpec, PickedScheduler, SchedulerSpec
 from hpo.spec.search import Budget, Objective, OutcomeConstraint, Stagnation
 from hpo.spec.space import MAX_CHOICES_IN_ALL, CategoricalParam, Choice, ParamName, SearchSpace, Values
 
@@ -19,6 +19,7 @@ MAX_CONSTRAINTS = 16
 MAX_PRUNERS = 8
 MAX_ENQUEUED = 1_000
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
+TRAINER_NAME = r"^[a-z0-9][a-z0-9._:-]{0,63}$"
 
 
 class Resources(SpecModel):
@@ -29,7 +30,7 @@ class Resources(SpecModel):
 class TrainerSpec(SpecModel):
     """Who trains: a trainer by name with the part of its configuration that is not searched."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
+    name: Annotated[str, Field(pattern=TRAINER_NAME)]
     config: dict[Text, JsonValue] = Field(default_factory=dict)
     resources: Resources = Resources()
     timeout_s: Annotated[Real, Field(gt=0)] | None = None
@@ -165,6 +166,16 @@ class StudySpec(SpecModel):
         return self.objectives[0]
 
     @property
+    def chosen_sampler(self) -> PickedSampler | None:
+        """The sampler that counts: what ``auto`` stands for, None where nothing was picked yet."""
+        return self.sampler.picked if isinstance(self.sampler, AutoSamplerSpec) else self.sampler
+
+    @property
+    def chosen_scheduler(self) -> PickedScheduler | None:
+        """The scheduler that counts: what ``auto`` stands for, None where nothing was picked yet."""
+        return self.scheduler.picked if isinstance(self.scheduler, AutoSchedulerSpec) else self.scheduler
+
+    @property
     def rules(self) -> tuple[LinearRule, ...]:
         """The ``space_constraints``, a chained one as several."""
         return tuple(rule for text in self.space_constraints for rule in parse_rule(text))
@@ -188,8 +199,7 @@ class StudySpec(SpecModel):
     @property
     def max_trials(self) -> int:
         """Trials that will be created at most: a grid may hold fewer points than the budget allows."""
-        sampler = self.sampler.picked if isinstance(self.sampler, AutoSamplerSpec) else self.sampler
-        if isinstance(sampler, GridSamplerSpec) and self.grid_size is not None:
+        if isinstance(self.chosen_sampler, GridSamplerSpec) and self.grid_size is not None:
             return min(self.budget.max_trials, self.grid_size)
         return self.budget.max_trials
 

@@ -8,7 +8,6 @@ from hpo.schedulers.rules.median import MedianRule, PercentileRule
 from hpo.schedulers.rules.patience import PatienceRule
 from hpo.schedulers.rules.threshold import ThresholdRule
 from hpo.spec.pruners import CurvePruner, MedianPruner, PatiencePruner, PercentilePruner, Pruner, ThresholdPruner
-from hpo.spec.schedulers import AutoSchedulerSpec
 from hpo.spec.search import Objective
 from hpo.spec.study import StudySpec
 
@@ -18,7 +17,7 @@ def build_rules(spec: StudySpec) -> tuple[StopRule, ...]:
 
     Raises ValueError if the scheduler is ``auto`` and none was picked yet.
     """
-    scheduler = spec.scheduler.picked if isinstance(spec.scheduler, AutoSchedulerSpec) else spec.scheduler
+    scheduler = spec.chosen_scheduler
     if scheduler is None:
         raise ValueError("scheduler auto must be picked before its rules are built")
     pruners = [*([scheduler] if isinstance(scheduler, Pruner) else []), *spec.pruners]

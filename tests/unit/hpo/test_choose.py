@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from hpo.choose import pick_sampler, resolve
+from hpo.domain.errors import InvalidSpec
 from hpo.spec.samplers import AutoSamplerSpec, GridSamplerSpec, RandomSamplerSpec
-from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec
+from hpo.spec.schedulers import AshaSpec, AutoSchedulerSpec, FifoSpec, PbtSpec
 from hpo.spec.study import StudySpec
 from tests.unit.hpo.builders import a_study
 
@@ -110,3 +111,24 @@ def test_auto_takes_a_grid_only_where_the_budget_covers_it() -> None:
         a_study(sampler={"type": "auto"}, objectives=many, scheduler={"type": "fifo", "max_resource": 9})
     )
     assert front.type == "genetic"
+
+
+def test_a_population_behind_auto_changes_only_what_its_trainer_can() -> None:
+    pbt = {"type": "pbt", "max_resource": 8, "interval": 2}
+    behind = {"type": "auto", "max_resource": 8, "picked": pbt}
+    space = [{"type": "float", "name": name, "low": 0.1, "high": 1} for name in ("lr", "conv1")]
+    plain, hidden = (
+        resolve(a_study(trainer={"name": "image-cnn"}, search_space=space, scheduler=told)) for told in (pbt, behind)
+    )
+    assert isinstance(plain.chosen_scheduler, PbtSpec)
+    assert plain.chosen_scheduler.mutate == ("lr",)
+    assert hidden.chosen_scheduler == plain.chosen_scheduler
+    with pytest.raises(InvalidSpec) as refused:
+        resolve(a_study(scheduler=behind | {"picked": pbt | {"mutate": ["q"]}}))
+    assert [error.pointer for error in refused.value.errors] == ["/scheduler/picked/mutate/0"]
+
+
+@pytest.mark.parametrize("picked", [None, {"type": "sobol", "seed": 1}])
+def test_the_chosen_sampler_is_the_one_picked_or_the_one_asked_for(picked: dict[str, Any] | None) -> None:
+    behind = a_study(sampler={"type": "auto", "picked": picked}).chosen_sampler
+    assert behind == (None if picked is None else a_study(sampler=picked).chosen_sampler)
