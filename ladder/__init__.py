@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ladder import space
     from ladder.client import Client
+    from ladder.models import load_model
 
-__all__ = ["Client", "space"]
+__all__ = ["Client", "load_model", "space"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from ladder.client import Client
 
         return Client
+    if name == "load_model":
+        from ladder.models import load_model
+
+        return load_model
     raise AttributeError(f"module 'ladder' has no attribute {name!r}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ladder.cli.export import export
 from ladder.cli.files import pointing_at, read_spec
 from ladder.cli.options import AsJson, StudyName
 from ladder.cli.output import console, emit, emit_lines, fields, number, params, say, table, talk
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ladder.specfile import SpecFile
 
 app = typer.Typer(help="Create, watch and steer studies.", no_args_is_help=True)
+app.command()(export)
 
 
 @app.command()
