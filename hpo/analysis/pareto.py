@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Losses = NDArray[np.float64]
+from hpo.domain.dominance import nondominated
 
 
 def front(vectors: Sequence[Sequence[float]]) -> list[int]:
@@ -13,17 +12,10 @@ def front(vectors: Sequence[Sequence[float]]) -> list[int]:
 
     Equal vectors do not dominate each other.
     """
-    losses = np.asarray(vectors, dtype=float)
-    if not len(losses):
+    if not len(vectors):
         return []
-    # Sorted by the sum, nobody is dominated by a later one: each needs to be compared with the front so far only.
-    kept: list[int] = []
-    for position in np.lexsort((*losses.T[::-1], losses.sum(axis=1))):
-        mine = losses[position]
-        others = losses[kept]
-        if not np.any(np.all(others <= mine, axis=1) & np.any(others < mine, axis=1)):
-            kept.append(int(position))
-    return sorted(kept)
+    found: list[int] = np.flatnonzero(nondominated(np.asarray(vectors, dtype=float))).tolist()
+    return found
 
 
 def reference_point(vectors: Sequence[Sequence[float]]) -> list[float]:

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.domain.dominance import crowding_distances
 from hpo.domain.history import History, Params, RngKey
 from hpo.samplers.cube import Column, Matrix
 from hpo.samplers.ladder import best_rows
 from hpo.samplers.optuna_adapter import front_ranks, niche_survivors, sbx_child
-from hpo.samplers.pareto import crowding_distance
 from hpo.samplers.table import Memory, Table
 from hpo.space.space import Space, sample
 
@@ -101,7 +101,7 @@ class Genetic:
     def _spread(self, table: Table, front: Sequence[int]) -> NDArray[np.float64]:
         if self._algorithm == "nsga3" or not table.has_fronts(front):
             return np.zeros(len(front))
-        return crowding_distance(table.vectors(front))
+        return crowding_distances(table.vectors(front), np.zeros(len(front), dtype=np.intp))
 
 
 def _fronts(table: Table, level: Sequence[int], n: int) -> list[list[int]]:

@@ -28,18 +28,6 @@ def best_first(losses: Losses, n: int) -> list[int]:
     return found
 
 
-def crowding_distance(losses: Losses) -> NDArray[np.float64]:
-    """How far apart the neighbours of each row are within one front, [rows]; infinite at its ends (Deb et al. 2002)."""
-    distance = np.zeros(len(losses))
-    for column in losses.T:
-        order = np.argsort(column, kind="stable")
-        width = column[order[-1]] - column[order[0]]
-        if width > 0:
-            distance[order[0]] = distance[order[-1]] = np.inf
-            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / width
-    return distance
-
-
 def scalarised(losses: Losses, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """ParEGO's augmented Chebyshev function of each row (Knowles 2006), over losses scaled to [0, 1] by objective."""
     low, high = losses.min(axis=0), losses.max(axis=0)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hpo.domain.dominance import crowding_distances, domination_ranks
 from hpo.domain.merit import WORST
 from hpo.schedulers.base import Key, RungEntry, RungLog, Standing
 
@@ -78,55 +78,3 @@ def ordered(entries: Sequence[RungEntry]) -> list[RungEntry]:
     # lexsort is stable: equal ones stay in the order of arrival.
     best_first = np.lexsort((-crowding_distances(values, ranks), ranks))
     return [alive[at] for at in best_first] + ended
-
-
-def domination_ranks(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """[N, objectives], lower is better, to [N] ranks from 0: a point is dominated by none of its rank or beyond."""
-    points, member = np.unique(values, axis=0, return_inverse=True)
-    ranks = np.zeros(len(points), dtype=np.intp)
-    rest = np.arange(len(points))  # in lexicographic order, so that a point is dominated by earlier ones only
-    rank = 0
-    while rest.size:
-        on_front = _front_of_two(points[rest, 1]) if points.shape[1] == 2 else _front(points[rest])
-        ranks[rest[on_front]] = rank
-        rest = rest[~on_front]
-        rank += 1
-    return ranks[member.reshape(-1)]
-
-
-def _front_of_two(second: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N] second objectives, the first rising, to [N]: whether none before is as low."""
-    lowest_before = np.minimum.accumulate(np.concatenate(([np.inf], second[:-1])))
-    return second < lowest_before
-
-
-def _front(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N, objectives] distinct points in lexicographic order to [N]: whether no other dominates it."""
-    on_front = np.zeros(len(points), dtype=np.bool_)
-    left = np.arange(len(points))
-    while left.size:
-        best = left[0]
-        on_front[best] = True
-        left = left[(points[left] < points[best]).any(axis=1)]
-    return on_front
-
-
-def crowding_distances(values: NDArray[np.float64], ranks: NDArray[np.intp]) -> NDArray[np.float64]:
-    """[N, objectives] and [N] ranks to [N]: the gap between a point's neighbours in its rank, summed over objectives.
-
-    Gaps are shares of the rank's range. The ends of a rank are infinitely far from the others.
-    """
-    distances = np.zeros(len(values))
-    for column in values.T:
-        order = np.lexsort((column, ranks))  # rank by rank, rising in each; equal ones in the order given
-        sorted_ranks, sorted_column = ranks[order], column[order]
-        starts = np.flatnonzero(np.diff(sorted_ranks, prepend=-1))
-        ends = np.append(starts[1:], len(order)) - 1
-        gap = np.full(len(order), np.inf)
-        gap[1:-1] = sorted_column[2:] - sorted_column[:-2]
-        width = np.repeat(sorted_column[ends] - sorted_column[starts], ends - starts + 1)
-        gap = np.divide(gap, width, out=np.zeros(len(order)), where=width > 0)
-        gap[starts[width[starts] > 0]] = np.inf
-        gap[ends[width[ends] > 0]] = np.inf
-        distances[order] += gap
-    return distances

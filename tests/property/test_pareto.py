@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.study._multi_objective import _fast_non_domination_rank
 
+from hpo.domain.dominance import crowding_distances, domination_ranks, nondominated
 from hpo.domain.merit import WORST, merit
 from hpo.schedulers.asha import PromotingAsha, StoppingAsha
 from hpo.schedulers.base import Action, Key, RungEntry, is_among_best
-from hpo.schedulers.pareto import ParetoLog, domination_ranks, ordered
+from hpo.schedulers.pareto import ParetoLog, ordered
 from hpo.schedulers.rung_log import MemoryRungLog
 from tests.property.pareto_reference import best_first
 
@@ -79,6 +80,12 @@ def test_the_best_that_waits_is_the_first_in_the_order_that_does(seed: int) -> N
 def test_ranks_equal_optunas(points: list[list[int]]) -> None:
     values = np.array(points, dtype=np.float64)
     np.testing.assert_array_equal(domination_ranks(values), _fast_non_domination_rank(values))
+    np.testing.assert_array_equal(nondominated(values), domination_ranks(values) == 0)
+
+
+def test_the_ends_of_a_rank_are_infinitely_far_and_between_them_the_gaps_count() -> None:
+    values = np.array([[0.0, 3.0], [1.0, 1.0], [3.0, 0.0], [5.0, 5.0]])
+    assert crowding_distances(values, np.array([0, 0, 0, 1])).tolist() == [np.inf, 2.0, np.inf, 0.0]
 
 
 def test_a_feasible_trial_ranks_before_any_that_breaks_a_constraint_and_the_ended_come_last() -> None:

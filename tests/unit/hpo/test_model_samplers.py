@@ -18,7 +18,7 @@ from hpo.samplers.cube import Cube
 from hpo.samplers.forest import fit_forest
 from hpo.samplers.gaussian import fit_process
 from hpo.samplers.ladder import best_rows, ladder_scores, normal_scores, ordered, robust_scores
-from hpo.samplers.pareto import best_first, crowding_distance, scalarised
+from hpo.samplers.pareto import best_first, scalarised
 from hpo.samplers.table import Table
 from hpo.space.space import Space, sample
 from hpo.spec.space import CategoricalParam, FloatParam, IntParam
@@ -139,7 +139,6 @@ def test_fronts_come_one_after_the_other() -> None:
     losses = np.array([[0.0, 3.0], [1.0, 1.0], [3.0, 0.0], [2.0, 2.0], [4.0, 4.0]])
     assert set(best_first(losses, 3)) == {0, 1, 2}
     assert best_first(losses, 5)[3:] == [3, 4]
-    assert crowding_distance(losses[:3]).tolist() == [np.inf, 2.0, np.inf]
     assert int(np.argmin(scalarised(losses, np.array([0.5, 0.5])))) == 1
 
 
