@@ -1,25 +1,35 @@
-"""Data sets as tensors in memory, split once into training, validation and test part.
+"""Data sets as tensors, split once into training, validation and test part.
 
-The test part is sealed: a Split does not hold it, and only ``sealed_test`` gives it out. Loaded sets stay in memory
-between the trials of one process, since the trainer child is reused.
+The test part is sealed: ``load_split`` hashes it and lets it go, and only ``sealed_test`` reads it, anew. The last set
+stays in memory between the trials of one process, since the trainer child is reused.
 """
 
 import hashlib
+import math
+import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import structlog
 import torch
 from torch import Tensor
 
+from models import pixel_store
+from models.balance import chosen_rows, class_weights
+from models.content import content_sha256
 from models.datasets import DATASETS, ImageSpec
 from models.image_config import ImageCnnConfig
-from models.image_files import Images, Source, locate_cifar10, read_cifar10, read_digits
-from models.job import BadData, InvalidConfig
-from models.seeds import derive
+from models.job import BadData, InvalidConfig, Watcher
+from models.partition import Partition, fold_rows, partition
+from models.pixel_store import Rendered, moments_of
+from models.render import RENDERING, Pixels, Progress, render
+from models.sources import ImageFiles, Images, Source, find, read
 
-# Where a set has no test part of its own, this much of it is held out.
-TEST_FRACTION = 0.15
+__all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "load_split", "sealed_test"]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,144 +48,232 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """What training may see. ``sha256`` is over the content of all three parts, the sealed one included."""
+class Part:
+    """``rows`` int64 [n] are row numbers into Split.pixels, of which one may come again; ``labels`` int64 [n]."""
 
-    train: Images
-    val: Images
-    scaling: Scaling
-    image: ImageSpec
-    sha256: str
+    rows: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    train: Images
-    val: Images
-    test: Images
+class Split:
+    """What training may see.
+
+    ``pixels`` uint8 [N, C, H, W] are all images of training and validation, shared by the trials of a process and not
+    to be written to; where not ``resident`` they are a memory map of a file. ``scaling`` is of the training part before
+    ``train_fraction`` and ``balance``. ``sha256`` is over the content of all three parts, the sealed one included, and
+    which image is in which: a function of the files, ``split_seed`` and ``val_fraction`` alone. ``class_weights`` are
+    float32 [classes]. ``corrupt`` names the files that could not be decoded and are left out.
+    """
+
+    pixels: Tensor
+    resident: bool
+    train: Part
+    val: Part
     scaling: Scaling
+    image: ImageSpec
+    class_names: tuple[str, ...]
+    sha256: str
+    class_weights: Tensor | None
+    corrupt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTest:
+    """The test part, and the split that it belongs to, see Split."""
+
+    images: Images
+    scaling: Scaling
+    image: ImageSpec
+    class_names: tuple[str, ...]
     sha256: str
 
 
-def load_split(config: ImageCnnConfig, data_root: Path) -> Split:
-    """Training and validation part, cached.
+def load_split(
+    config: ImageCnnConfig,
+    data_root: Path,
+    *,
+    cache_root: Path | None = None,
+    watcher: Watcher | None = None,
+    fold: int | None = None,
+    join_validation: bool = False,
+) -> Split:
+    """Training and validation part.
 
-    Raises BadData if the files are missing or torn, InvalidConfig (``train_images``) if the training part is too small.
+    ``fold`` counts from 1 to ``config.folds``: of training and validation part together, that fold is the validation
+    part. With ``join_validation`` the validation images are trained on as well; scaling and validation part stay.
+    Decoded photographs are kept below ``cache_root``.
+    Raises BadData if the files are missing, torn or too few, or too many unreadable; InvalidConfig where the entries
+    do not fit what the files hold.
     """
-    return _split(_key(config, data_root), config.train_images)
+    known = _known(config, data_root, cache_root, watcher)
+    side = _side(config, known)
+    rendered = _rendered(known, side, cache_root, watcher)
+    corrupt = _tolerated(known.images, rendered.unreadable, config, known.root)
+    labels, order = known.images.labels, _readable(known.parts.order, rendered.unreadable)
+    in_val = known.parts.in_val if fold is None else fold_rows(config, labels, fold, known.class_names)
+    train, val = order[~in_val[order]], order[in_val[order]]
+    learned = order if join_validation else train
+    rows = chosen_rows(config, learned, labels[learned], known.class_names)
+    return Split(
+        pixels=rendered.pixels,
+        resident=rendered.resident,
+        train=Part(rows, labels[rows]),
+        val=Part(val, labels[val]),
+        scaling=_scaling(rendered.moments[train], side),
+        image=ImageSpec(known.channels, side, len(known.class_names)),
+        class_names=known.class_names,
+        sha256=known.sha256,
+        class_weights=class_weights(config, labels[rows], known.class_names),
+        corrupt=corrupt,
+    )
 
 
-def sealed_test(config: ImageCnnConfig, data_root: Path) -> tuple[Images, Scaling, ImageSpec, str]:
-    """The test part, the scaling of the training part and the split's sha256: for scoring a finished network, once."""
-    key = _key(config, data_root)
-    parts = _load(key)
-    return parts.test, parts.scaling, _known(key), parts.sha256
+def sealed_test(
+    config: ImageCnnConfig, data_root: Path, *, cache_root: Path | None = None, watcher: Watcher | None = None
+) -> SealedTest:
+    """The test part, read anew and kept nowhere: for scoring a finished network, once. Raises like load_split."""
+    split = load_split(config, data_root, cache_root=cache_root, watcher=watcher)
+    found = find(config, data_root)
+    source = read(config, found)
+    test = _partition(config, source).test(source)
+    side = split.image.side
+    into = _scratch((len(test.labels), split.image.channels, side, side), cache_root)
+    unreadable = render(test, into, Progress(watcher, len(into)))
+    _tolerated(test, unreadable, config, data_root / (config.data_path or config.dataset))
+    pixels, labels = torch.from_numpy(into), test.labels
+    if unreadable:
+        kept = _readable(torch.arange(len(labels)), unreadable)
+        pixels, labels = pixels[kept], labels[kept]
+    return SealedTest(Images(pixels, labels), split.scaling, split.image, split.class_names, split.sha256)
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a loaded data set depends on; with the size and time of its files, so that replaced data is read again."""
+    """What a loaded data set depends on; ``stamp`` changes with the files, so that replaced data is read again."""
 
     dataset: str
-    path: Path | None
-    files: tuple[tuple[str, int, int], ...]
+    stamp: str
     split_seed: int
-    val_fraction: float
+    val_fraction: float | None
 
 
-def _key(config: ImageCnnConfig, data_root: Path) -> _Key:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A set without its test part: ``images`` are those of training and validation, at their own size."""
+
+    key: _Key
+    root: Path
+    images: Images | ImageFiles
+    parts: Partition
+    class_names: tuple[str, ...]
+    channels: int
+    side: int
+    sha256: str
+
+
+# The set that was loaded last, and its images at the sizes asked for. One set only: its trials come one after another.
+_last: list[_Known] = []
+_sizes: dict[int, Rendered] = {}
+
+
+def _known(config: ImageCnnConfig, data_root: Path, cache_root: Path | None, watcher: Watcher | None) -> _Known:
+    found = find(config, data_root)
+    stamp = "digits" if found is None else found.stamp()
+    key = _Key(config.dataset, stamp, config.split_seed, config.val_fraction)
+    if not _last or _last[0].key != key:
+        # The last set goes first: two of them may not fit.
+        _last.clear()
+        _sizes.clear()
+        source = read(config, found)
+        parts = _partition(config, source)
+        content = content_sha256(source, stamp, cache_root, watcher)
+        side = source.side or DATASETS[config.dataset].usual_side
+        assert side is not None
+        root = data_root / (config.data_path or config.dataset)
+        learned = parts.learned(source)
+        _last.append(
+            _Known(key, root, learned, parts, source.class_names, source.channels, side, parts.sha256(content))
+        )
+    return _last[0]
+
+
+def _partition(config: ImageCnnConfig, source: Source) -> Partition:
+    if source.own_val is not None and config.val_fraction is not None:
+        raise InvalidConfig("val_fraction", f"got {config.val_fraction}, but the set has a validation part of its own")
     fraction = config.val_fraction or DATASETS[config.dataset].val_fraction
-    if config.dataset == "digits":
-        return _Key("digits", None, (), config.split_seed, fraction)
-    path = locate_cifar10(data_root, config.data_path or config.dataset)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    return _Key(config.dataset, path, stamps, config.split_seed, fraction)
+    return partition(source, val_fraction=fraction, seed=config.split_seed)
 
 
-# One set at a time: decoded CIFAR-10 takes 180 MB, and the trials of a study share theirs.
-@lru_cache(maxsize=1)
-def _load(key: _Key) -> _Parts:
-    source = read_digits() if key.path is None else read_cifar10(key.path, _known(key))
-    return _partition(source, key.val_fraction, key.split_seed)
+def _side(config: ImageCnnConfig, known: _Known) -> int:
+    """Raises InvalidConfig if the network cannot take images so small."""
+    side = config.image_size or known.side
+    if config.smallest_side > side:
+        raise InvalidConfig(
+            "image_size" if config.image_size else "architecture",
+            f"{config.architecture} so configured needs images of {config.smallest_side} px, "
+            + (f"image_size is {side}" if config.image_size else f"{known.root} has {side} px"),
+        )
+    return side
 
 
-@lru_cache(maxsize=1)
-def _split(key: _Key, train_images: int | None) -> Split:
-    parts = _load(key)
-    train = parts.train
-    if train_images is not None:
-        train = _balanced(train, train_images, _known(key).classes)
-    return Split(train, parts.val, parts.scaling, _known(key), parts.sha256)
+def _rendered(known: _Known, side: int, cache_root: Path | None, watcher: Watcher | None) -> Rendered:
+    if side in _sizes:
+        return _sizes[side]
+    images, count = known.images, len(known.images.labels)
+    shape = (count, known.channels, side, side)
+    size_bytes = math.prod(shape)
+    while _sizes and size_bytes + sum(each.resident_bytes for each in _sizes.values()) > pixel_store.RESIDENT_BYTES:
+        del _sizes[next(iter(_sizes))]
+    fill = partial(render, images, tell=Progress(watcher, count))
+    if isinstance(images, Images) and images.pixels.shape[-1] == side:
+        rendered = Rendered(images.pixels, True, moments_of(images.pixels), ())
+    elif cache_root is not None and (isinstance(images, ImageFiles) or size_bytes > pixel_store.RESIDENT_BYTES):
+        name = hashlib.sha256(f"{RENDERING}/{side}/{known.key.stamp}/".encode())
+        name.update(known.parts.pool.numpy().data)
+        try:
+            rendered = pixel_store.on_disk(cache_root, name.hexdigest(), shape, fill)
+        except (OSError, ValueError) as error:
+            raise BadData(f"{cache_root} cannot keep the decoded images of {known.root}: {error}") from error
+    else:
+        rendered = pixel_store.in_memory(shape, fill)
+    _sizes[side] = rendered
+    return rendered
 
 
-def _known(key: _Key) -> ImageSpec:
-    image = DATASETS[key.dataset].image
-    assert image is not None
-    return image
+def _tolerated(
+    images: Images | ImageFiles, unreadable: tuple[int, ...], config: ImageCnnConfig, root: Path
+) -> tuple[str, ...]:
+    """The names of the unreadable files. Raises BadData if they are more than the configuration allows."""
+    if isinstance(images, Images) or not unreadable:
+        return ()
+    names = tuple(images.paths[row] for row in unreadable)
+    if len(names) > config.max_corrupt * len(images.paths):
+        raise BadData(
+            f"{root}: {len(names)} of {len(images.paths)} image files cannot be read, max_corrupt allows a share of "
+            f"{config.max_corrupt}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+        )
+    log.warning("unreadable_images", root=str(root), count=len(names), of=len(images.paths), first=names[:5])
+    return names
 
 
-def _partition(source: Source, val_fraction: float, seed: int) -> _Parts:
-    images, test = source.images, source.test
-    if test is None:
-        images, test = _hold_out(images, TEST_FRACTION, derive(seed, "test part"))
-    train, val = _hold_out(images, val_fraction, derive(seed, "validation part"))
-    return _Parts(train, val, test, _scaling(train.pixels), _sha256(train, val, test))
+def _readable(rows: Tensor, unreadable: tuple[int, ...]) -> Tensor:
+    return rows[~torch.isin(rows, torch.tensor(unreadable, dtype=torch.int64))]
 
 
-def _hold_out(images: Images, fraction: float, seed: int) -> tuple[Images, Images]:
-    """(the rest, the held-out part), stratified: of every class the same fraction is held out, and at least one image.
-
-    The rest is in random order, so that the first k images of a class are a random draw of it.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(images.labels), generator=generator)
-    held = torch.zeros(len(order), dtype=torch.bool)
-    for label in images.labels.unique():  # type: ignore[no-untyped-call]
-        rows = (images.labels[order] == label).nonzero().squeeze(1)
-        held[rows[: max(1, round(len(rows) * fraction))]] = True
-    rest, out = order[~held], order[held]
-    return Images(images.pixels[rest], images.labels[rest]), Images(images.pixels[out], images.labels[out])
+def _scaling(moments: Tensor, side: int) -> Scaling:
+    # From whole numbers: exact, hence the same for any number of threads.
+    total, squares = (sums.double() / (len(moments) * side**2) for sums in moments.sum(0).unbind(1))
+    std = (squares - total**2).clamp(min=0).sqrt().clamp(min=1.0)  # a channel of one value only is not blown up
+    return Scaling(total.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1))
 
 
-def _balanced(part: Images, count: int, classes: int) -> Images:
-    """The first ``count`` images, equally many of each class; where it does not divide, the first give one more."""
-    if count > len(part.labels):
-        raise InvalidConfig("train_images", f"got {count}, the training part has {len(part.labels)}")
-    rows = []
-    for label in range(classes):
-        wanted = count // classes + (label < count % classes)
-        of_class = (part.labels == label).nonzero().squeeze(1)
-        if wanted > len(of_class):
-            raise InvalidConfig(
-                "train_images",
-                f"got {count}, which takes {wanted} of class {label}, the training part has {len(of_class)}",
-            )
-        rows.append(of_class[:wanted])
-    chosen = torch.cat(rows).sort().values
-    return Images(part.pixels[chosen], part.labels[chosen])
-
-
-def _scaling(pixels: Tensor) -> Scaling:
-    # From counts of the 256 values: exact whole numbers, hence the same for any number of threads.
-    values = torch.arange(256, dtype=torch.float64)
-    means, deviations = [], []
-    for channel in pixels.unbind(1):
-        counts = channel.flatten().bincount(minlength=256).double()
-        mean = (counts * values).sum() / counts.sum()
-        means.append(mean)
-        deviations.append(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
-    std = torch.stack(deviations).clamp(min=1.0)  # a channel of one value only is not blown up
-    return Scaling(torch.stack(means).float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1))
-
-
-def _sha256(*parts: Images) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(str(list(part.pixels.shape)).encode())
-        digest.update(part.pixels.numpy().data)
-        digest.update(part.labels.numpy().data)
-    return digest.hexdigest()
+def _scratch(shape: tuple[int, ...], cache_root: Path | None) -> Pixels:
+    """An array that lives as long as it is held, in a file without a name where it is too large for the memory."""
+    if cache_root is None or math.prod(shape) <= pixel_store.RESIDENT_BYTES:
+        return np.zeros(shape, np.uint8)
+    with tempfile.TemporaryFile(dir=cache_root) as file:
+        return np.memmap(file, np.uint8, mode="w+", shape=shape)
 
 
 def check_unchanged(split_sha256: str, expected: str | None, config: ImageCnnConfig, data_root: Path) -> None:

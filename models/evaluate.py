@@ -27,11 +27,13 @@ def evaluate_test(checkpoint: Path, data_root: Path) -> dict[str, float | int]:
     config = parse_config(identity.trainer, identity.config)
     if not isinstance(config, ImageCnnConfig):
         raise InvalidConfig("trainer", f"got {identity.trainer}, which has no test images")
-    test, scaling, image, split_sha256 = sealed_test(config, data_root)
-    check_unchanged(split_sha256, identity.split_sha256, config, data_root)
+    sealed = sealed_test(config, data_root)
+    check_unchanged(sealed.sha256, identity.split_sha256, config, data_root)
     with exact(seed=0, threads=1):
-        loss, accuracy = score(network_of(loaded, config, image), on_device(test), scaling.to(device()))
-    return {"test_acc": accuracy, "test_loss": loss, "images": len(test.labels)}
+        loss, accuracy = score(
+            network_of(loaded, config, sealed.image), on_device(sealed.images), sealed.scaling.to(device())
+        )
+    return {"test_acc": accuracy, "test_loss": loss, "images": len(sealed.images.labels)}
 
 
 def main() -> int:

@@ -17,10 +17,9 @@ from torch import Tensor, nn, optim
 from models.architectures import resnet_small, two_conv
 from models.architectures.registry import build
 from models.checkpoint import Checkpoint, CorruptCheckpoint, Identity, load_for, save
-from models.data import Scaling, check_unchanged, load_split
+from models.data import Images, Scaling, check_unchanged, load_split
 from models.datasets import ImageSpec
 from models.image_config import ImageCnnConfig
-from models.image_files import Images
 from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
 from models.optim import build_optimizer, lr_at, set_lr
 from models.seeds import derive
@@ -47,7 +46,7 @@ def exact(seed: int, threads: int) -> Iterator[None]:
 
 def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | None) -> Iterator[EpochResult]:
     """See models.train.train."""
-    split = load_split(config, job.data_root)
+    split = load_split(config, job.data_root, cache_root=job.cache_root, watcher=watcher)
     with exact(derive(job.seed, "initial weights"), job.threads):
         network = build(config, split.image).to(device())
     optimizer = build_optimizer(config, network.parameters())
@@ -57,7 +56,7 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
         check_unchanged(split.sha256, checkpoint.manifest.identity.split_sha256, config, job.data_root)
         _restore(checkpoint, network, optimizer)
     scaling = split.scaling.to(device())
-    train, val = on_device(split.train), on_device(split.val)
+    train, val = (on_device(Images(split.pixels[part.rows], part.labels)) for part in (split.train, split.val))
 
     if watcher is not None and job.from_step < job.max_resource:
         watcher.started(Setup(split.sha256))

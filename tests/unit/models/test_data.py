@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.catalog import parse_config
-from models.data import check_unchanged, load_split, sealed_test
+from models.data import Part, Split, check_unchanged, load_split, sealed_test
 from models.image_config import ImageCnnConfig
-from models.image_files import read_digits
 from models.job import BadData, InvalidConfig
+from models.sources import digits
+from models.sources.base import Images
 
 from .conftest import colour_images
 
@@ -26,22 +27,28 @@ def cifar(**entries: object) -> ImageCnnConfig:
     return config(dataset="cifar10", **entries)
 
 
+def pixels_of(split: Split, part: Part) -> Tensor:
+    return split.pixels[part.rows]
+
+
 def as_set(pixels: Tensor) -> set[bytes]:
     return {image.numpy().tobytes() for image in pixels}
 
 
 def test_digits_fill_the_range_of_a_byte() -> None:
-    pixels = read_digits().images.pixels
+    pixels = digits.read().images.pixels
     assert (pixels.dtype, list(pixels.shape)) == (torch.uint8, [1797, 1, 8, 8])
     assert (int(pixels.min()), int(pixels.max())) == (0, 255)
 
 
 def test_the_parts_of_a_split_are_stratified_and_make_up_the_whole(tmp_path: Path) -> None:
     split = load_split(config(), tmp_path)
-    test, _, _, _ = sealed_test(config(), tmp_path)
+    test = sealed_test(config(), tmp_path).images
     assert len(split.train.labels) + len(split.val.labels) + len(test.labels) == 1797
-    whole = read_digits().images
-    assert as_set(split.train.pixels) | as_set(split.val.pixels) | as_set(test.pixels) == as_set(whole.pixels)
+    whole = digits.read().images
+    assert as_set(pixels_of(split, split.train)) | as_set(pixels_of(split, split.val)) | as_set(test.pixels) == as_set(
+        whole.pixels
+    )
     for part in (split.train, split.val, test):
         share = len(part.labels) / 1797
         counts = part.labels.bincount(minlength=10)
@@ -50,7 +57,8 @@ def test_the_parts_of_a_split_are_stratified_and_make_up_the_whole(tmp_path: Pat
 
 def test_images_keep_their_labels_through_the_split(npz: Path, tmp_path: Path) -> None:
     split = load_split(cifar(), tmp_path)
-    for part in (split.train, split.val, sealed_test(cifar(), tmp_path)[0]):
+    train, val = (Images(pixels_of(split, part), part.labels) for part in (split.train, split.val))
+    for part in (train, val, sealed_test(cifar(), tmp_path).images):
         brightness = part.pixels.double().mean(dim=(1, 2, 3))
         assert ((brightness - 14.5) / 20).round().long().tolist() == part.labels.tolist()
 
@@ -60,15 +68,15 @@ def test_a_split_is_a_function_of_its_seed(tmp_path: Path) -> None:
     other = load_split(config(split_seed=2), tmp_path)
     again = load_split(config(split_seed=1), tmp_path)
     assert first.sha256 == again.sha256 != other.sha256
-    assert torch.equal(first.val.pixels, again.val.pixels)
-    assert not torch.equal(first.val.pixels, other.val.pixels)
+    assert torch.equal(pixels_of(first, first.val), pixels_of(again, again.val))
+    assert not torch.equal(pixels_of(first, first.val), pixels_of(other, other.val))
 
 
 def test_the_training_part_alone_decides_the_scaling(npz: Path, tmp_path: Path) -> None:
     split = load_split(cifar(), tmp_path)
-    pixels = split.train.pixels.double()
+    pixels = pixels_of(split, split.train).double()
     assert torch.allclose(split.scaling.mean.double(), pixels.mean(dim=(0, 2, 3), keepdim=True))
-    scaled = split.scaling(split.train.pixels).double()
+    scaled = split.scaling(pixels_of(split, split.train)).double()
     assert torch.allclose(scaled.mean(dim=(0, 2, 3)), torch.zeros(3, dtype=torch.float64), atol=1e-5)
     assert torch.allclose(scaled.std(dim=(0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64), atol=1e-5)
 
@@ -76,7 +84,7 @@ def test_the_training_part_alone_decides_the_scaling(npz: Path, tmp_path: Path) 
 def test_fewer_training_images_are_balanced_and_nested(tmp_path: Path) -> None:
     few, more = (load_split(config(train_images=count), tmp_path) for count in (103, 200))
     assert few.train.labels.bincount().tolist() == [11, 11, 11, 10, 10, 10, 10, 10, 10, 10]
-    assert as_set(few.train.pixels) < as_set(more.train.pixels)
+    assert as_set(pixels_of(few, few.train)) < as_set(pixels_of(more, more.train))
     assert (few.sha256, len(few.val.labels)) == (more.sha256, len(more.val.labels))
 
 
@@ -89,17 +97,19 @@ def test_more_training_images_than_there_are_is_refused(tmp_path: Path, count: i
 
 def test_a_loaded_set_is_kept_until_its_file_changes(npz: Path, tmp_path: Path) -> None:
     split = load_split(cifar(), tmp_path)
-    assert load_split(cifar(), tmp_path) is split
+    assert load_split(cifar(), tmp_path).pixels is split.pixels
     images, labels = colour_images(15, seed=9)
     np.savez(npz, images=images, labels=labels)
     assert load_split(cifar(), tmp_path).sha256 != split.sha256
 
 
 def test_an_npz_test_part_is_sealed_as_it_is(npz: Path, tmp_path: Path) -> None:
-    test, scaling, _, sha256 = sealed_test(cifar(), tmp_path)
+    sealed = sealed_test(cifar(), tmp_path)
     split = load_split(cifar(), tmp_path)
-    assert as_set(test.pixels) == as_set(torch.from_numpy(colour_images(11, seed=1)[0]).permute(0, 3, 1, 2))
-    assert (scaling, sha256) == (split.scaling, split.sha256)
+    assert as_set(sealed.images.pixels) == as_set(torch.from_numpy(colour_images(11, seed=1)[0]).permute(0, 3, 1, 2))
+    assert torch.equal(sealed.scaling.mean, split.scaling.mean)
+    assert torch.equal(sealed.scaling.std, split.scaling.std)
+    assert (sealed.sha256, sealed.image, sealed.class_names) == (split.sha256, split.image, split.class_names)
     assert (len(split.train.labels), len(split.val.labels)) == (110, 10)
 
 
@@ -107,9 +117,9 @@ def test_an_npz_without_a_test_part_has_one_held_out(tmp_path: Path) -> None:
     images, labels = colour_images(20)
     np.savez_compressed(tmp_path / "own.npz", images=images, labels=labels.astype(np.uint8))
     own = cifar(data_path="own.npz")
-    split, (test, _, _, _) = load_split(own, tmp_path), sealed_test(own, tmp_path)
+    split, test = load_split(own, tmp_path), sealed_test(own, tmp_path).images
     assert [len(part.labels) for part in (split.train, split.val, test)] == [150, 20, 30]
-    assert not as_set(test.pixels) & (as_set(split.train.pixels) | as_set(split.val.pixels))
+    assert not as_set(test.pixels) & (as_set(pixels_of(split, split.train)) | as_set(pixels_of(split, split.val)))
 
 
 def test_an_npz_may_lie_in_a_folder(npz: Path, tmp_path: Path) -> None:
@@ -119,7 +129,7 @@ def test_an_npz_may_lie_in_a_folder(npz: Path, tmp_path: Path) -> None:
 
 
 def test_the_published_batches_are_read_through_torchvision(batches: Path, tmp_path: Path) -> None:
-    split, (test, _, _, _) = load_split(cifar(), tmp_path), sealed_test(cifar(), tmp_path)
+    split, test = load_split(cifar(), tmp_path), sealed_test(cifar(), tmp_path).images
     assert [len(part.labels) for part in (split.train, split.val, test)] == [490, 60, 110]
     assert as_set(test.pixels) == as_set(torch.from_numpy(colour_images(11, seed=6)[0]).permute(0, 3, 1, 2))
 
@@ -132,7 +142,7 @@ def test_torn_batches_are_refused_before_they_are_unpickled(batches: Path, tmp_p
 
 
 def test_a_missing_set_is_named_by_its_path(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=f"no CIFAR-10 at {tmp_path}/absent: looked for .*absent.npz"):
+    with pytest.raises(BadData, match=f"no cifar10 at {tmp_path}/absent: looked for .*absent.npz"):
         load_split(cifar(data_path="absent"), tmp_path)
 
 

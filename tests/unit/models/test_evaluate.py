@@ -52,7 +52,7 @@ def test_a_torn_checkpoint_is_told_in_one_line(job: Job, tmp_path: Path) -> None
 def test_data_that_is_not_the_one_trained_on_is_refused(job: Job, npz: Path, tmp_path: Path) -> None:
     next(train(job(dataset="cifar10", **ENTRIES))).save(tmp_path / "saved")
     npz.unlink()
-    with pytest.raises(BadData, match="no CIFAR-10"):
+    with pytest.raises(BadData, match="no cifar10"):
         evaluate_test(tmp_path / "saved", tmp_path)
 
 

@@ -1,0 +1,124 @@
+"""Decoded images on disk, made once and shared by every process that trains on them.
+
+A store is a folder named by the hash of what it is made of. It is filled under another name and renamed when it is
+whole: two processes that make the same one do no harm, the first wins, and a torn store is never read.
+"""
+
+import errno
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.render import Pixels
+
+Fill = Callable[[Pixels], tuple[int, ...]]
+
+# Up to so much a set is held in memory, beyond it stays on disk as a memory map.
+RESIDENT_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """``pixels`` uint8 [N, C, H, W]; ``moments`` int64 [N, C, 2] are each image's sum and sum of squares.
+
+    ``unreadable`` are the rows whose files could not be decoded: they are all zero.
+    """
+
+    pixels: Tensor
+    resident: bool
+    moments: Tensor
+    unreadable: tuple[int, ...]
+
+    @property
+    def resident_bytes(self) -> int:
+        return self.pixels.numel() if self.resident else 0
+
+
+def in_memory(shape: tuple[int, ...], fill: Fill) -> Rendered:
+    pixels = np.zeros(shape, np.uint8)
+    unreadable = fill(pixels)
+    tensor = torch.from_numpy(pixels)
+    return Rendered(tensor, True, moments_of(tensor), unreadable)
+
+
+def on_disk(root: Path, key: str, shape: tuple[int, ...], fill: Fill) -> Rendered:
+    """The store ``key`` below ``root``, made if it is not there. Raises OSError (disk full, …)."""
+    store = root / key
+    if not store.is_dir():
+        _make(store, shape, fill)
+    size = int(np.prod(shape))
+    # Copy-on-write, as torch wants memory that may be written to; nobody writes, so that all processes share it.
+    pixels = np.load(store / "pixels.npy", mmap_mode=None if size <= RESIDENT_BYTES else "c")
+    unreadable = tuple(json.loads((store / "about.json").read_text())["unreadable"])
+    moments = torch.from_numpy(np.load(store / "moments.npy"))
+    return Rendered(torch.from_numpy(pixels), size <= RESIDENT_BYTES, moments, unreadable)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Whoever reads ``path`` finds all of ``text`` or no file. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        temp = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            temp.replace(path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+
+
+def moments_of(pixels: Tensor) -> Tensor:
+    """int64 [N, C, 2]: whole numbers, hence the same for any number of threads."""
+    moments = torch.empty(*pixels.shape[:2], 2, dtype=torch.int64)
+    for start in range(0, len(pixels), 256):
+        part = pixels[start : start + 256].to(torch.int64).flatten(2)
+        moments[start : start + 256, :, 0] = part.sum(2)
+        moments[start : start + 256, :, 1] = (part * part).sum(2)
+    return moments
+
+
+def _make(store: Path, shape: tuple[int, ...], fill: Fill) -> None:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    temp = Path(tempfile.mkdtemp(prefix=f"{store.name}.{socket.gethostname()}.", suffix=".tmp", dir=store.parent))
+    try:
+        pixels = np.lib.format.open_memmap(temp / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(temp / "pixels.npy")
+        unreadable = fill(pixels)
+        pixels.flush()
+        np.save(temp / "moments.npy", moments_of(torch.from_numpy(pixels)).numpy())
+        (temp / "about.json").write_text(json.dumps({"unreadable": unreadable}))
+        for file in temp.iterdir():
+            _sync(file)
+        try:
+            temp.rename(store)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # Another process was first: its store is as good.
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _reserve(path: Path) -> None:
+    """Raises OSError on a full disk, which writing to a memory map would tell by killing the process."""
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
