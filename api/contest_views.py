@@ -50,6 +50,7 @@ def contest_read(tx: Connection, row: Row[Any]) -> ContestRead:
                 epochs=run.spent,
                 gpu_hours=run.device_seconds / 3600,
                 trials=run.trials,
+                split_sha256=run.split_sha256,
             )
             for entry, run in _runs(spec, runs)
         ],

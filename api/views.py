@@ -10,13 +10,17 @@ from api.schemas.studies import BestTrial, Condition, Counts, RungRead, StudyRea
 from api.schemas.trials import (
     ArtifactRead,
     AttemptRead,
+    ClassRead,
+    ConfusionRead,
     DecisionRead,
     EventRead,
+    MacroScores,
     MetricRead,
     ScheduleSegment,
     TrialRead,
 )
 from api.schemas.workers import WorkerRead
+from hpo.analysis.classification import classification
 from hpo.checkpoints.base import file_name
 from hpo.domain.merit import INFEASIBLE
 from hpo.domain.study import StudyState
@@ -39,6 +43,8 @@ def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
         best=best_trial(top[0], spec, {}) if top else None,
         usage=Usage(epochs=row.spent, gpu_hours=row.device_seconds / 3600),
         conditions=conditions(tx, row, live_s=live_s),
+        split_sha256=row.split_sha256,
+        class_names=row.class_names,
         created_at=row.created_at,
         updated_at=row.updated_at,
         finished_at=row.finished_at,
@@ -133,6 +139,23 @@ def metric_read(row: Row[Any]) -> MetricRead:
         non_finite={name: value for name, value in row.metrics.items() if isinstance(value, str)},
         seconds=row.seconds,
         at=row.at,
+    )
+
+
+def confusion_read(row: Row[Any], class_names: Sequence[str] | None) -> ConfusionRead:
+    found, classes = classification(row.confusion), len(row.confusion)
+    names = class_names if class_names and len(class_names) == classes else [str(label) for label in range(classes)]
+    return ConfusionRead(
+        step=row.step,
+        class_names=list(names),
+        matrix=row.confusion,
+        accuracy=found.accuracy,
+        balanced_accuracy=found.balanced_accuracy,
+        macro=MacroScores(precision=found.macro_precision, recall=found.macro_recall, f1=found.macro_f1),
+        per_class=[
+            ClassRead(name=name, precision=one.precision, recall=one.recall, f1=one.f1, support=one.support)
+            for name, one in zip(names, found.per_class, strict=True)
+        ],
     )
 
 

@@ -236,11 +236,28 @@ class _Verifier:
         # Who waits in vain for the end of the study is due nowhere any more.
         running = before is TrialState.RUNNING
         entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq) if running else []
-        expected, recorded = entered[0].entry.rung if entered else None, event.data.get("dropped_at")
+        dropped, counts_at = entered, event.data.get("counts_at")
+        if counts_at is not None:
+            entered = self._ended_early(event, trial, due)
+            dropped = entered[1:]
+        expected, recorded = dropped[0].entry.rung if dropped else None, event.data.get("dropped_at")
         if expected != recorded:
             raise _Differs(_last_of(expected), _last_of(recorded))
         self._move(trial, TrialState(event.data["state"]))
         self._enter(entered)
+
+    def _ended_early(self, event: Event, trial: int, due: int) -> list[Entered]:
+        """What is entered for a trial whose trainer ended it of its own accord."""
+        data = event.data
+        if self._states[trial] is not TrialState.RUNNING or data["state"] != TrialState.COMPLETE:
+            raise _Differs("a running trial that completes", f"{self._states[trial]}, then {data['state']}")
+        vector, violation = tuple(data.get("vector", ())), data.get("violation", 0.0)
+        bracket = self._engine.bracket_of(trial)
+        arrival = Arrival(trial, bracket, data["step"], event.seq, data["loss"], vector, violation)
+        entered = self._engine.scheduler.ended(arrival, due)
+        if entered[0].resource != data["counts_at"]:
+            raise _Differs(f"its loss to count at {entered[0].resource}", f"at {data['counts_at']}")
+        return entered
 
     def _enter(self, entered: Iterable[Entered]) -> None:
         for one in entered:
@@ -281,6 +298,8 @@ class _Seen:
 def _fields(event: Event) -> frozenset[str]:
     """What the event must tell, so that it can be derived again."""
     wanted = _FIELDS.get(event.type, frozenset())
+    if "counts_at" in event.data:
+        return wanted | {"step", "loss"}
     return wanted | {"step", "loss", "bracket", "rung"} if "decision" in event.data else wanted
 
 

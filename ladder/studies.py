@@ -31,6 +31,7 @@ from api.schemas.trials import (
     ArtifactRead,
     AttemptList,
     AttemptRead,
+    ConfusionRead,
     DecisionList,
     DecisionRead,
     EventRead,
@@ -132,6 +133,10 @@ class Studies:
             if page.next_page_token is None:
                 return steps
             after = page.items[-1].step
+
+    def confusion(self, study: str, number: int, *, step: int | None = None) -> ConfusionRead:
+        """How the validation images of a step, else of the newest rung, were classified. Raises NotFoundError."""
+        return self._get(f"{_trial(study, number)}/confusion", ConfusionRead, {} if step is None else {"step": step})
 
     def decisions(self, study: str, number: int) -> list[DecisionRead]:
         """What the scheduler decided at each rung, in order."""

@@ -36,11 +36,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker trains: the store it shares with the others, its data, the threads of its slot."""
+    """Where a worker trains: the store it shares with the others, its data and what it keeps of them, its threads."""
 
     store: FilesystemStore
     data_root: Path
     threads: int
+    cache_root: Path | None = None  # None: nothing is kept from trial to trial
 
 
 @dataclass(slots=True)

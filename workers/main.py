@@ -49,7 +49,8 @@ def work(settings: Settings, threads: int) -> int:
         resources.callback(client.close)
         pool = ChildPool(spawner(environment(os.environ, threads), TRAINER))
         resources.callback(pool.close)
-        place = Place(FilesystemStore(root), data_root, threads)
+        cache_root = settings.cache_root.expanduser().absolute()
+        place = Place(FilesystemStore(root), data_root, threads, cache_root=cache_root)
         runner = Runner(client.leases, pool, worker=name, place=place, limits=Limits.of(settings))
 
         def stop() -> None:

@@ -15,10 +15,12 @@ FULL = 1000  # epochs that are kept while the API cannot be reached
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What travels once with the first report: offered checkpoints that were corrupt, and the time of the set-up."""
+    """What travels once with the first report: offered checkpoints that were corrupt, and what the set-up found."""
 
     corrupt: tuple[UUID, ...] = ()
     setup_s: float | None = None
+    split_sha256: str | None = None
+    class_names: tuple[str, ...] = ()
 
 
 class Outbox:
@@ -53,6 +55,8 @@ class Outbox:
             corrupt=list(self.notes.corrupt),
             setup_s=self.notes.setup_s,
             peak_memory_bytes=last.peak_memory_bytes,
+            split_sha256=self.notes.split_sha256,
+            class_names=list(self.notes.class_names),
         )
 
     def sent(self, batch: ReportIn) -> None:
@@ -72,4 +76,5 @@ class Outbox:
 def _step(epoch: Epoch) -> StepIn:
     # Built from words where a number is not finite: that is how the schema takes it in.
     metrics = {name: metric_out(value) for name, value in epoch.metrics.items()}
-    return StepIn.model_validate({"step": epoch.step, "metrics": metrics, "seconds": epoch.seconds})
+    body = {"step": epoch.step, "metrics": metrics, "seconds": epoch.seconds, "confusion": epoch.confusion}
+    return StepIn.model_validate(body)

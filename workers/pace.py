@@ -16,7 +16,13 @@ class Pace:
         self._limits = limits
         self._ends_at = math.inf if timeout_s is None else started_at + timeout_s
         self._epochs_s: deque[float] = deque(maxlen=50)
+        self._loaded = -1
         self.progress_at = started_at
+
+    def loading(self, now: float, done: int) -> None:
+        """``done`` images are decoded; saying so again and again is no progress."""
+        if done > self._loaded:
+            self._loaded, self.progress_at = done, now
 
     def epoch(self, now: float, seconds: float) -> None:
         self.progress_at = now

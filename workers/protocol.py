@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
 
 from api.schemas.base import Metrics
-from api.schemas.leases import CheckpointIn, Step
+from api.schemas.leases import CheckpointIn, ClassNames, Confusion, Sha256, Step
 from models.job import TrainJob
 
-MAX_LINE_BYTES = 1 << 16  # what a child may say at once; orders may be longer
+# What a child may say at once, which is longest where it tells of 200 classes; orders may be longer.
+MAX_LINE_BYTES = 1 << 19
 TAIL_BYTES = 8192  # of a traceback or of stderr that is kept
 
 
@@ -42,6 +43,9 @@ class Train(_Line):
     rungs: tuple[int, ...]
     checkpoint_every: int
     directory: Path
+    cache_root: Path | None = None
+    split_sha256: str | None = None
+    final: Literal["train", "train_and_validation"] | None = None
 
     def job(self) -> TrainJob:
         return TrainJob(
@@ -54,6 +58,9 @@ class Train(_Line):
             inherits=self.inherits,
             data_root=self.data_root,
             threads=self.threads,
+            cache_root=self.cache_root,
+            split_sha256=self.split_sha256,
+            final=self.final,
         )
 
 
@@ -85,15 +92,30 @@ class Ready(_Line):
     say: Literal["ready"] = "ready"
 
 
+class Loading(_Line):
+    """``done`` of ``total`` images are decoded: the run is not stalled as long as ``done`` rises."""
+
+    say: Literal["loading"] = "loading"
+    run: StrictInt
+    done: Annotated[StrictInt, Field(ge=0)]
+    total: Annotated[StrictInt, Field(ge=0)]
+
+
 class Batch(_Line):
-    """The first batch of a run has begun."""
+    """The first batch of a run has begun, on such data."""
 
     say: Literal["batch"] = "batch"
     run: StrictInt
+    split_sha256: Sha256 | None = None
+    class_names: ClassNames = Field(default_factory=list)
 
 
 class Epoch(_Line):
-    """An epoch has ended. With ``waits``, the child does nothing until it is told how to go on."""
+    """An epoch has ended. With ``waits``, the child does nothing until it is told how to go on.
+
+    ``finished``: its trainer has ended of its own accord, the run is over. ``confusion`` comes only where one of the
+    two holds, and of at most ``MAX_CLASSES`` classes.
+    """
 
     say: Literal["epoch"] = "epoch"
     run: StrictInt
@@ -102,7 +124,16 @@ class Epoch(_Line):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     checkpoint: CheckpointIn | None = None
     waits: bool = False
+    finished: bool = False
+    confusion: Confusion | None = None
     peak_memory_bytes: Annotated[StrictInt, Field(ge=0)] | None = None
+
+
+class Finished(_Line):
+    """The run has ended before its first epoch: the trial to go on with had ended of its own accord already."""
+
+    say: Literal["finished"] = "finished"
+    run: StrictInt
 
 
 class Parked(_Line):
@@ -129,7 +160,7 @@ class Failed(_Line):
 
 
 Order = Train | Go | Park | Drop
-Said = Ready | Batch | Epoch | Parked | Failed
+Said = Ready | Loading | Batch | Epoch | Finished | Parked | Failed
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="do")])
 _SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(discriminator="say")])

@@ -39,4 +39,7 @@ def order(
         rungs=tuple(rung for rung in trial.rungs if rung > trial.last_step),
         checkpoint_every=trial.checkpoint_every,
         directory=directory,
+        cache_root=place.cache_root,
+        split_sha256=trial.split_sha256,
+        final=trial.final,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from api.schemas.leases import Assignment, CheckpointRef, ReportOut
+from api.schemas.leases import Assignment, CheckpointRef, ReportOut, TellIn
 from ladder.errors import ApiError, LeaseLost, NotFoundError
 from workers.child import Child, Gone
 from workers.events import Asked, Ended, Lost
@@ -18,8 +18,10 @@ from workers.held import HeldLease, Leases, may_pass
 from workers.limits import Draining, Limits, Place
 from workers.outbox import BATCH, Outbox
 from workers.pace import Pace
-from workers.protocol import Batch, Drop, Epoch, Failed, Go, Park, Parked
+from workers.protocol import Batch, Drop, Epoch, Failed, Finished, Go, Loading, Park, Parked
 from workers.resume import candidates, order
+
+OVER = ("parked", "finished")  # the child has ended the run by itself: it waits for the next trial
 
 
 class TrialRun:
@@ -50,7 +52,7 @@ class TrialRun:
         self._resumed: CheckpointRef | None = None
         self._run = child.runs
         self._target, self._step = trial.target_step, 0
-        self._child_is: Literal["working", "frozen", "waiting", "parked"] = "working"
+        self._child_is: Literal["working", "frozen", "waiting", "parked", "finished"] = "working"
         self._parking = False
         self._cut_off = False  # the last report got no answer
         self._flush_at = 0.0
@@ -109,13 +111,14 @@ class TrialRun:
 
     def _take(self, message: object) -> None:
         match message:
+            case Loading(run=self._run):
+                self._pace.loading(time.monotonic(), message.done)
             case Batch(run=self._run):
-                self._pace.progress_at = time.monotonic()
-                self._outbox.notes = replace(self._outbox.notes, setup_s=self._pace.progress_at - self._claimed_at)
+                self._on_batch(message)
             case Epoch(run=self._run):
                 self._on_epoch(message)
-            case Parked(run=self._run):
-                self._child_is = "parked"
+            case Finished(run=self._run) | Parked(run=self._run):
+                self._child_is = "parked" if isinstance(message, Parked) else "finished"
                 self._flush_soon()
             case Failed(run=self._run):
                 self._on_failed(message)
@@ -129,8 +132,17 @@ class TrialRun:
             case Lost(run=self._run):
                 self._end("lease_lost")
 
+    def _on_batch(self, batch: Batch) -> None:
+        self._pace.progress_at = time.monotonic()
+        self._outbox.notes = replace(
+            self._outbox.notes,
+            setup_s=self._pace.progress_at - self._claimed_at,
+            split_sha256=batch.split_sha256,
+            class_names=tuple(batch.class_names),
+        )
+
     def _on_epoch(self, epoch: Epoch) -> None:
-        if epoch.step != self._step + 1 or self._child_is in ("waiting", "parked"):
+        if epoch.step != self._step + 1 or self._child_is in ("waiting", *OVER):
             self._fail("user_error", f"the trainer spoke of step {epoch.step} when step {self._step + 1} was due")
             return
         self._step = epoch.step
@@ -138,13 +150,15 @@ class TrialRun:
         if not self._outbox:
             self._flush_at = self._pace.progress_at + self._limits.report_every_s
         self._outbox.add(epoch)
-        if epoch.waits:
+        if epoch.finished:
+            self._child_is = "finished"
+        elif epoch.waits:
             self._child_is = "waiting"
         elif self._outbox.full and self._child_is == "working":
             self._log.warning("outbox_full", step=self._step)
             self._child_is = "frozen"
             self._child.freeze()
-        if epoch.waits or len(self._outbox) >= BATCH:
+        if epoch.finished or epoch.waits or len(self._outbox) >= BATCH:
             self._flush_soon()
 
     def _on_failed(self, failed: Failed) -> None:
@@ -172,11 +186,15 @@ class TrialRun:
             self._flush()
             if self._ended is None and self._child_is == "parked" and not self._outbox:
                 self._hand_back("drained" if self._draining.since else "paused", keep_child=True)
+            elif self._ended is None and self._child_is == "finished" and not self._outbox:
+                # No decision has ended it: it completes where it is.
+                told = TellIn(lease=self._trial.lease.token, state="complete")
+                self._close("finished", lambda: self._held.tell(told), keep_child=True)
 
     def _next_at(self) -> float:
         """When something is due that no message announces."""
         due = [self._held.heard_at + self._limits.isolation_s, self._drain_until()]
-        if self._outbox or self._child_is == "parked":
+        if self._outbox or self._child_is in OVER:
             due.append(self._flush_at)
         if self._child_is == "working":
             due.append(self._pace.stalled_at)
@@ -228,7 +246,7 @@ class TrialRun:
                     self._child.thaw()
                 if answer is not None:
                     self._obey(answer, batch.step)
-        self._flush_at = float("inf") if self._child_is != "parked" else self._flush_at
+        self._flush_at = float("inf") if self._child_is not in OVER else self._flush_at
 
     def _obey(self, answer: ReportOut, step: int) -> None:
         if answer.decision != "continue":
@@ -239,7 +257,7 @@ class TrialRun:
         waiting = self._child_is == "waiting" and step == self._step
         if waiting and self._parking:
             return  # the child has read Park where it waited: it says Parked next
-        if waiting or target != self._target:
+        if waiting or (target != self._target and self._child_is not in OVER):
             self._child.send(Go(run=self._run, target_step=target))
         if waiting:
             self._child_is, self._pace.progress_at = "working", time.monotonic()

@@ -65,6 +65,8 @@ def assignment(claimed: Claimed, ttl_s: float) -> Assignment:
             for c in claimed.checkpoints
         ],
         timeout_s=spec.trainer.timeout_s,
+        split_sha256=claimed.split_sha256,
+        final=claimed.final,
     )
 
 
@@ -156,7 +158,7 @@ def report(study: Study, number: Number, body: ReportIn, parts: Parts, caller: T
 
 
 def _report(body: ReportIn) -> Report:
-    steps = [StepResult(one.step, one.metrics, one.seconds) for one in (*body.earlier, body)]
+    steps = [StepResult(one.step, one.metrics, one.seconds, one.confusion) for one in (*body.earlier, body)]
     if any(later.step <= before.step for before, later in pairwise(steps)):
         raise InvalidSpec(FieldError("/earlier", "not_rising", "steps must rise, and end below the reported step"))
     return Report(
@@ -166,6 +168,8 @@ def _report(body: ReportIn) -> Report:
         corrupt=tuple(body.corrupt),
         setup_s=body.setup_s,
         peak_memory_bytes=body.peak_memory_bytes,
+        split_sha256=body.split_sha256,
+        class_names=tuple(body.class_names),
     )
 
 

@@ -8,15 +8,17 @@ from sqlalchemy import Connection
 from api.answers import IdempotencyKey, answer, once, page_token, read_token
 from api.deps import Parts, Reader, Writer
 from api.errors import responses
+from api.schemas.leases import MAX_CLASSES
 from api.schemas.studies import Enqueued, EnqueueIn
-from api.schemas.trials import AttemptList, DecisionList, MetricPage, Schedule, TrialPage, TrialRead
+from api.schemas.trials import AttemptList, ConfusionRead, DecisionList, MetricPage, Schedule, TrialPage, TrialRead
 from api.strict_json import StrictRoute
 from api.trial_filters import WHERE, Filter, condition
-from api.views import attempt_read, decision_reads, metric_read, schedule, trial_read
-from hpo.domain.errors import Malformed
+from api.views import attempt_read, confusion_read, decision_reads, metric_read, schedule, trial_read
+from hpo.domain.errors import Malformed, NotFound
 from hpo.domain.trial import TrialState
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
+from hpo.storage import reports, studies
 from hpo.storage import trials as stored
 from hpo.storage.idempotency import Stored
 from hpo.storage.keys import audit
@@ -142,6 +144,30 @@ def get_metrics(
         item.non_finite = {key: value for key, value in item.non_finite.items() if key in (name or [])}
     more = len(rows) > size
     return answer(MetricPage(items=items, next_page_token=str(items[-1].step) if more else None))
+
+
+@router.get("/{number}/confusion", response_model=ConfusionRead, responses=responses("not_found"))
+def get_confusion(
+    study: Study,
+    number: Number,
+    parts: Parts,
+    caller: Reader,
+    step: Annotated[int | None, Query(ge=1, le=10**9, description="the newest that has one if not given")] = None,
+) -> Response:
+    """How the validation images of a step were classified; known at rungs and at a trial's end."""
+    study_id = parts.names.resolve(parts.db, caller.project, study)
+
+    def work(tx: Connection) -> ConfusionRead:
+        found = reports.find_confusion(tx, stored.get(tx, study_id, number).id, step=step)
+        if found is None:
+            at = "" if step is None else f" at step {step}"
+            raise NotFound(
+                f"trial {number} has no confusion matrix{at}: trainers of up to {MAX_CLASSES} classes report one at"
+                " each rung and at the trial's end"
+            )
+        return confusion_read(found, studies.get(tx, caller.project, str(study_id)).class_names)
+
+    return answer(parts.db.read(work))
 
 
 @router.get("/{number}/decisions", response_model=DecisionList, responses=responses("not_found"))

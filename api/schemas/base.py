@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from hpo.spec.base import MetricName, Real
 
-PROTOCOL_VERSION = 2  # of the worker protocol; a worker with another one is refused when it registers
+PROTOCOL_VERSION = 3  # of the worker protocol; a worker with another one is refused when it registers
 
 
 class In(BaseModel):

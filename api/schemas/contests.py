@@ -72,6 +72,7 @@ class ContestStudy(Out):
     epochs: int
     gpu_hours: float
     trials: int = Field(description="that were trained for an epoch or more")
+    split_sha256: str | None = Field(None, description="of the data and its split, the same in all studies; once known")
 
 
 class ContestRead(ContestHead):

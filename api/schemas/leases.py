@@ -4,14 +4,32 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt
 
 from api.schemas.base import In, Metrics, Out
-from hpo.spec.base import Name, QueueName, Real, Text
+from hpo.spec.base import Name, QueueName, Real, Text, refuse
 
+MAX_CLASSES = 200  # a confusion matrix of more is not sent: it grows with the square
 Step = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Bytes = Annotated[StrictInt, Field(ge=0, le=2**62)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ClassNames = Annotated[list[Annotated[Text, Field(max_length=255)]], Field(max_length=MAX_CLASSES)]
+
+
+def _square(rows: list[list[int]]) -> list[list[int]]:
+    if any(len(row) != len(rows) for row in rows):
+        raise refuse("not_square", f"want {len(rows)} counts in each of {len(rows)} rows, one for each class")
+    if not any(map(any, rows)):
+        raise refuse("no_counts", "want a count above 0, got none")
+    return rows
+
+
+# Counts of validation images by [true class][predicted class].
+Confusion = Annotated[
+    list[Annotated[list[Annotated[StrictInt, Field(ge=0, le=10**9)]], Field(max_length=MAX_CLASSES)]],
+    Field(min_length=1, max_length=MAX_CLASSES),
+    AfterValidator(_square),
+]
 
 
 class ClaimIn(In):
@@ -72,6 +90,12 @@ class Assignment(Out):
     checkpoint_every: int
     checkpoints: list[CheckpointRef]
     timeout_s: float | None
+    split_sha256: str | None = Field(
+        None, description="the split that the study's trials, or those of its contest, train on; null for the first"
+    )
+    final: Literal["train", "train_and_validation"] | None = Field(
+        None, description="what a confirmation's last trial learns from before it is scored on the test part"
+    )
 
 
 class ClaimOut(Out):
@@ -96,6 +120,9 @@ class StepIn(In):
     step: Step
     metrics: Metrics
     seconds: Annotated[Real, Field(ge=0)] | None = None
+    confusion: Confusion | None = Field(
+        None, description=f"counts of validation images by true and predicted class; up to {MAX_CLASSES} classes"
+    )
 
 
 class ReportIn(StepIn):
@@ -114,6 +141,10 @@ class ReportIn(StepIn):
         None, description="from the claim's answer to the first batch, on the worker's clock; with the first report"
     )
     peak_memory_bytes: Bytes | None = None
+    split_sha256: Sha256 | None = Field(
+        None, description="of the data and its split, with the first report; all trials of a study share one"
+    )
+    class_names: ClassNames = Field(default_factory=list, description="of the data, in the order of its labels")
 
 
 class ReportOut(Out):

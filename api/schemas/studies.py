@@ -111,6 +111,8 @@ class StudyRead(StudySpec):
     best: BestTrial | None
     usage: Usage
     conditions: list[Condition]
+    split_sha256: str | None = Field(None, description="of the data and its split, which all trials share; once known")
+    class_names: list[str] | None = Field(None, description="of the data, in the order of its labels; once known")
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None = None

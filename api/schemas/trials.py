@@ -53,6 +53,36 @@ class MetricPage(Page):
     items: list[MetricRead]
 
 
+class MacroScores(Out):
+    """Means over the classes that occur or are predicted."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class ClassRead(Out):
+    """``support`` counts the validation images of the class. What would be 0 / 0 is 0."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class ConfusionRead(Out):
+    """The validation images of a step by true class (row) and predicted class (column), and what follows from it."""
+
+    step: int
+    class_names: list[str] = Field(description="in the order of rows and columns; numbers where they are not known")
+    matrix: list[list[int]]
+    accuracy: float
+    balanced_accuracy: float = Field(description="mean recall of the classes that occur")
+    macro: MacroScores
+    per_class: list[ClassRead]
+
+
 class DecisionRead(Out):
     """Below 0, ``bracket`` counts the stopping rules: -1 is the first."""
 

@@ -38,8 +38,10 @@ def after(record: TrialRecord, event: Event) -> TrialRecord:
     """The record once an event of its trial has happened."""
     data: dict[str, Any] = event.data
     changes: dict[str, Any] = {}
-    if "decision" in data and "loss" in data:
-        changes["losses"] = (*record.losses, (data["step"], data["loss"]))
+    if "loss" in data and ("decision" in data or "counts_at" in data):
+        # Whoever ended of its own accord is compared at the rung it was due at: it would be the same there.
+        resource = data.get("counts_at", data["step"])
+        changes["losses"] = (*record.losses, (resource, data["loss"]))
         changes["vector"] = tuple(data.get("vector", ()))
         changes["violation"] = data.get("violation", 0.0)
     if "seconds" in data:

@@ -1,6 +1,6 @@
 """What a worker says of a trial, and what it is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,11 +9,12 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Metrics of one step; not all need be finite."""
+    """Metrics of one step; not all need be finite. ``confusion`` counts by [true class][predicted class]."""
 
     step: int
     metrics: Mapping[str, float]
     seconds: float | None = None
+    confusion: Sequence[Sequence[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,10 @@ class SavedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One or more steps in rising order; the last is the one that asks for an answer."""
+    """One or more steps in rising order; the last is the one that asks for an answer.
+
+    ``split_sha256`` and ``class_names`` tell of the data, in the first report of an attempt.
+    """
 
     lease: UUID
     steps: tuple[StepResult, ...]
@@ -33,6 +37,8 @@ class Report:
     corrupt: tuple[UUID, ...] = ()
     setup_s: float | None = None
     peak_memory_bytes: int | None = None
+    split_sha256: str | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def last(self) -> StepResult:

@@ -1,9 +1,10 @@
 """Claim, renew, release, and the ways an attempt ends other than by a report."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -16,7 +17,7 @@ from hpo.lifecycle.definitions import Definition, Definitions
 from hpo.lifecycle.ends import reason_to_stop
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, low_water
-from hpo.lifecycle.reports import drop
+from hpo.lifecycle.reports import arrival_of, drop, judged_by
 from hpo.storage import leases
 from hpo.storage import reports as stored
 from hpo.storage.change import TrialChange
@@ -44,6 +45,8 @@ class Claimed:
     checkpoints: Sequence[StoredCheckpoint]
     stops: tuple[int, ...]
     definition: Definition
+    split_sha256: str | None = None
+    final: Literal["train", "train_and_validation"] | None = None
 
 
 def claim(
@@ -78,6 +81,8 @@ def claim(
         checkpoints=newest(tx, row.id, row.resume_from) if row.last_step else (),
         stops=definition.engine.stops(row.bracket),
         definition=definition,
+        split_sha256=row.split_sha256,
+        final=row.final,
     )
     hungry = row.study_queued <= low_water(row.study_running)
     return Outcome(claimed, advance=row.study_id if hungry else None)
@@ -120,9 +125,36 @@ def release(
 def complete(
     tx: Connection, definitions: Definitions, project: UUID, study: UUID, number: int, lease: UUID
 ) -> Outcome[None]:
-    """An external trainer says that the trial needs no more steps. Raises LeaseLost, NotFound."""
+    """The trainer says that the trial needs no more steps: it would not change any more. Raises LeaseLost, NotFound.
+
+    Its last value counts at the rung that it was due at, as if it had been trained up to there.
+    """
     row = _locked(tx, project, study, number, lease)
-    return _leave(tx, TrialChange(row, study), definitions.get(tx, study), TrialState.COMPLETE, EndClass.COMPLETE)
+    change, definition = TrialChange(row, study), definitions.get(tx, study)
+    last = StepResult(row.last_step, stored.metrics_at(tx, row.id, row.last_step))
+    if not all(math.isfinite(last.metrics.get(metric, math.nan)) for metric in judged_by(definition)):
+        return _leave(tx, change, definition, TrialState.COMPLETE, EndClass.COMPLETE)  # there is nothing to rank it by
+    seq, rungs = change.next_seq(), SqlRungLog(tx, study)
+    arrival = arrival_of(definition, row, last, seq)
+    due = 0 if row.rung is None else row.rung + 1
+    entered = definition.engine.scheduler.ended(arrival, due)
+    for one in entered:
+        rungs.add(change.batch, one)
+    change.judged(arrival.vector, arrival.violation)
+    change.set(rung=due)
+    data: dict[str, Any] = {"state": TrialState.COMPLETE.value, "end_class": EndClass.COMPLETE.value}
+    data |= {"step": last.step, "loss": arrival.loss, "counts_at": entered[0].resource}
+    data |= {"vector": list(arrival.vector)} if arrival.vector else {}
+    data |= {"violation": arrival.violation} if arrival.violation else {}
+    data |= {"dropped_at": entered[1].entry.rung} if entered[1:] else {}
+    rungs.flush(change.batch)
+    reason = reason_to_stop(change, definition, ended=True, arrival=arrival)
+    change.event(EventType.TRIAL_FINISHED, row.number, data, seq=seq)
+    change.leave_running(TrialState.COMPLETE, EndClass.COMPLETE)
+    change.write(tx)
+    if reason is not None:
+        begin_stopping(tx, study, change.seq, reason)
+    return Outcome(None, advance=study)
 
 
 def fail(

@@ -12,6 +12,7 @@ from hpo.domain.errors import FieldError, InvalidSpec, LadderError, LeaseLost, N
 from hpo.domain.events import EventType
 from hpo.domain.report import Answer, Report, StepResult
 from hpo.domain.trial import EndClass, TrialState
+from hpo.lifecycle import conclude
 from hpo.lifecycle.definitions import Definition, Definitions
 from hpo.lifecycle.ends import reason_to_stop
 from hpo.lifecycle.outcome import Outcome
@@ -69,7 +70,7 @@ def report(
 
     The first accepted value of a step stands; a step that was accepted before is answered again and changes nothing.
     Raises LeaseLost if the lease is not the trial's, InvalidSpec if a step or the objective's metric is not what was
-    asked for, NotFound if there is no such trial.
+    asked for or the data is other than that of the study's first report, NotFound if there is no such trial.
     """
     row = leases.lock(tx, project, study, number, body.lease)
     if row is None:
@@ -80,6 +81,8 @@ def report(
     if steps and steps[-1].step > row.target_step:
         message = f"step must be at most the trial's target {row.target_step}, got {steps[-1].step}"
         raise InvalidSpec(FieldError("/step", "beyond_target", message))
+    if body.split_sha256 is not None:
+        _check_split(tx, row, body.split_sha256)
     change = TrialChange(row, study)
     change.notes(body)
     if not steps:
@@ -90,6 +93,8 @@ def report(
     ended = _commanded(row, at_stop=at_stop, full=definition.engine.full)
     if not all(map(math.isfinite, losses)) or (at_stop and not _judged(definition, steps[-1])):
         ended = (TrialState.PRUNED, EndClass.DIVERGED)
+    if row.final is not None:
+        conclude.score(tx, change, steps)
     rungs = rungs or SqlRungLog(tx, study)
     if ended is not None:
         return _end(tx, change, definition, steps, losses, ended, rungs)
@@ -99,6 +104,16 @@ def report(
     change.event(EventType.TRIAL_REPORTED, row.number, _told(steps, losses))
     change.renew()
     return Outcome(Answer("continue", row.target_step, change.write(tx)))
+
+
+def _check_split(tx: Connection, row: Any, split_sha256: str) -> None:
+    """Refuse a report of a trial on other data than those it is compared with."""
+    first, whose = row.split_sha256, "this study"
+    if first is None and row.contest_id is not None and (told := stored.split_of_contest(tx, row.contest_id)):
+        first, whose = told.split_sha256, f"study {told.name} of the same contest"
+    if first is not None and split_sha256 != first:
+        message = f"got a split of the data with sha256 {split_sha256}, but {whose} trains on {first}"
+        raise InvalidSpec(FieldError("/split_sha256", "split_differs", message))
 
 
 def _answered_before(tx: Connection, project: UUID, study: UUID, number: int, body: Report) -> Answer:
@@ -153,10 +168,15 @@ def _told(steps: Sequence[StepResult], losses: Sequence[float]) -> dict[str, Any
     return data | {"seconds": sum(seconds)} if seconds else data
 
 
+def judged_by(definition: Definition) -> list[str]:
+    """The metrics that a trial is judged by."""
+    spec = definition.spec
+    return [objective.metric for objective in spec.objectives] + [bound.metric for bound in spec.constraints]
+
+
 def _judged(definition: Definition, step: StepResult) -> bool:
     """Whether all that the trial is judged by is finite. Raises InvalidSpec if a metric is missing."""
-    spec = definition.spec
-    wanted = [objective.metric for objective in spec.objectives] + [bound.metric for bound in spec.constraints]
+    wanted = judged_by(definition)
     for metric in wanted:
         if metric not in step.metrics:
             message = f"the metric {metric!r}, which this study judges by, is missing at step {step.step}"
@@ -197,7 +217,8 @@ def drop(change: TrialChange, definition: Definition, rungs: SqlRungLog, seq: in
     return {"dropped_at": entered[0].entry.rung} if entered else {}
 
 
-def _arrival(definition: Definition, row: Any, step: StepResult, seq: int) -> Arrival:
+def arrival_of(definition: Definition, row: Any, step: StepResult, seq: int) -> Arrival:
+    """What a stop says of the trial ``row``; every metric that it is judged by must be there."""
     spec = definition.spec
     losses = tuple(objective.loss(step.metrics[objective.metric]) for objective in spec.objectives)
     violation = sum(bound.violation(step.metrics[bound.metric]) for bound in spec.constraints)
@@ -214,7 +235,7 @@ def _decide(
     rungs: SqlRungLog,
 ) -> Outcome[Answer]:
     row, engine = change.row, definition.engine
-    arrival = _arrival(definition, row, steps[-1], change.next_seq())
+    arrival = arrival_of(definition, row, steps[-1], change.next_seq())
 
     def past() -> Past:
         fresh = [(step.step, loss) for step, loss in zip(steps[:-1], losses[:-1], strict=True)]

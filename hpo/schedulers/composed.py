@@ -111,6 +111,15 @@ class Composed:
             return []
         return [Entered(RungEntry(trial, bracket, due, WORST, seq, self._worst), Action.STOP, ladder[due])]
 
+    def ended(self, arrival: Arrival, due: int) -> list[Entered]:
+        """The entries of a trial that ended of its own accord on its way to rung ``due``, which must be one.
+
+        It would stay as it is, so its loss counts there; at the rung beyond, nobody waits for it.
+        """
+        ladder = self.main.ladder(arrival.bracket)
+        entry = Entered(self._entry(arrival, due), Action.COMPLETE, ladder[due])
+        return [entry, *self.dropped(arrival.trial, arrival.bracket, due + 1, arrival.seq)]
+
     @property
     def _worst(self) -> tuple[float, ...]:
         return (WORST,) * self._objectives if self._objectives > 1 else ()

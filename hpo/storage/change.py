@@ -100,15 +100,17 @@ class TrialChange(StudyChange):
         for step, loss in zip(fresh, losses, strict=True):
             last = step is fresh[-1]
             self.batch.add(
-                "INSERT INTO report (trial_id, step, lease_id, attempt, loss, metrics, seconds, decision, target)"
-                " VALUES (%(trial)s, %(step)s, %(lease)s, %(attempt)s, %(loss)s, %(metrics)s, %(seconds)s,"
-                " %(decision)s, %(target)s)",
+                "INSERT INTO report"
+                " (trial_id, step, lease_id, attempt, loss, metrics, confusion, seconds, decision, target)"
+                " VALUES (%(trial)s, %(step)s, %(lease)s, %(attempt)s, %(loss)s, %(metrics)s, %(confusion)s,"
+                " %(seconds)s, %(decision)s, %(target)s)",
                 trial=row.id,
                 step=step.step,
                 lease=row.lease_id,
                 attempt=row.attempt,
                 loss=loss if math.isfinite(loss) else None,
                 metrics=json.dumps({name: word(value) for name, value in step.metrics.items()}, allow_nan=False),
+                confusion=None if step.confusion is None else json.dumps(step.confusion),
                 seconds=step.seconds,
                 decision=decision if last else None,
                 target=target if last else None,
@@ -180,6 +182,13 @@ class TrialChange(StudyChange):
     def notes(self, body: Report) -> None:
         """What a report says besides its steps: checkpoints, and how the attempt began."""
         self.checkpoints(body.checkpoints, body.corrupt)
+        if body.split_sha256 is not None and self.row.split_sha256 is None:
+            self.batch.add(
+                "UPDATE study SET split_sha256 = %(split)s, class_names = %(names)s WHERE id = %(study)s",
+                split=body.split_sha256,
+                names=json.dumps(body.class_names),
+                study=self.study,
+            )
         if body.setup_s is not None or body.peak_memory_bytes is not None:
             self.batch.add(
                 "UPDATE attempt SET setup_s = coalesce(setup_s, %(setup)s), peak_memory_bytes ="

@@ -56,7 +56,7 @@ def states(tx: Connection, contests: Sequence[UUID]) -> dict[UUID, list[str]]:
 
 # A study's clock runs from its first claim: until then it waits for the workers that train the others.
 _RUNS = """
-SELECT s.id, s.name, s.state, s.state_reason, s.spent, s.device_seconds,
+SELECT s.id, s.name, s.state, s.state_reason, s.spent, s.device_seconds, s.split_sha256,
   (SELECT count(*) FROM trial t WHERE t.study_id = s.id AND t.last_step > 0) AS trials,
   coalesce(extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - (SELECT e.at FROM event e
     WHERE e.study_id = s.id AND e.type = 'trial-started' ORDER BY e.seq LIMIT 1)), 0)::float8 AS wall_s,

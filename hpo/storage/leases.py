@@ -16,8 +16,10 @@ from hpo.storage.batch import find, run
 
 _CLAIMED = """
     t.id, t.study_id, t.number, t.bracket, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step,
-    t.target_step, t.resume_from,
-    s.queued AS study_queued, s.running AS study_running"""
+    t.target_step, t.resume_from, t.final,
+    s.queued AS study_queued, s.running AS study_running,
+    coalesce(s.split_sha256, (SELECT r.split_sha256 FROM study r
+      WHERE r.contest_id = s.contest_id AND r.split_sha256 IS NOT NULL LIMIT 1)) AS split_sha256"""
 
 
 # One statement: the best claimable trial of each claimable study in the order of the studies, the first that is free.
@@ -40,7 +42,7 @@ slot AS (
     last_seq = s.last_seq + 1, updated_at = clock_timestamp()
   FROM cand WHERE s.id = cand.study_id AND s.state = 'running' AND s.running < s.max_running
     AND (s.budget IS NULL OR s.spent + s.reserved + cand.need <= s.budget)
-  RETURNING s.id, s.last_seq, s.queued, s.running),
+  RETURNING s.id, s.last_seq, s.queued, s.running, s.split_sha256, s.contest_id),
 taken AS (
   UPDATE trial t SET state = 'running', attempt = t.attempt + 1, lease_id = gen_random_uuid(), claim_id = %(claim)s,
     worker = %(worker)s, lease_ttl_s = %(ttl)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
@@ -109,7 +111,7 @@ _LOCK = """
 SELECT t.id, t.number, t.bracket, t.rung, t.last_step, t.target_step, t.attempt, t.stop_requested, t.infra_failures,
   t.oom_failures, t.no_progress_attempts, t.lease_id, s.state, s.state_reason, s.budget, s.spent, s.reserved,
   s.max_trials, s.max_failed, s.next_number, s.queued, s.running, s.complete, s.failed, s.last_seq, s.queue,
-  s.best_merit, s.since_best, t.violation, t.resume_from,
+  s.best_merit, s.since_best, s.split_sha256, s.contest_id, t.violation, t.resume_from, t.final,
   (SELECT extract(epoch FROM clock_timestamp() - a.started_at)::float8 FROM attempt a
    WHERE a.trial_id = t.id AND a.attempt = t.attempt) AS held_s
 FROM trial t JOIN study s ON s.id = t.study_id

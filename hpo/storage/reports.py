@@ -1,5 +1,6 @@
 """Reading back what was reported."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,37 @@ def loss_at(tx: Connection, trial: int, step: int) -> float | None:
     )
     loss: float | None = found.scalar_one_or_none()
     return loss
+
+
+def metrics_at(tx: Connection, trial: int, step: int) -> Mapping[str, float]:
+    """The accepted metrics of a step, words for non-finite ones read back as numbers; empty if there are none."""
+    found = tx.exec_driver_sql(
+        "SELECT metrics FROM report WHERE trial_id = %(trial)s AND step = %(step)s", {"trial": trial, "step": step}
+    )
+    metrics: Mapping[str, float | str] = found.scalar_one_or_none() or {}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+_SPLIT = "SELECT name, split_sha256 FROM study WHERE contest_id = %(contest)s AND split_sha256 IS NOT NULL LIMIT 1"
+
+
+def split_of_contest(tx: Connection, contest: UUID) -> Row[Any] | None:
+    """A study of the contest, by name, with the split it trains on; None while none has told.
+
+    Locks the contest: of several studies that tell for the first time at once, one is first.
+    """
+    tx.exec_driver_sql("SELECT 1 FROM contest WHERE id = %(contest)s FOR NO KEY UPDATE", {"contest": contest})
+    return tx.exec_driver_sql(_SPLIT, {"contest": contest}).one_or_none()
+
+
+_CONFUSION = """
+SELECT step, confusion FROM report WHERE trial_id = %(trial)s AND confusion IS NOT NULL
+AND (%(step)s::bigint IS NULL OR step = %(step)s) ORDER BY step DESC LIMIT 1"""
+
+
+def find_confusion(tx: Connection, trial: int, *, step: int | None) -> Row[Any] | None:
+    """The confusion matrix of a step, else the newest; None if there is none."""
+    return tx.exec_driver_sql(_CONFUSION, {"trial": trial, "step": step}).one_or_none()
 
 
 def losses(tx: Connection, trial: int) -> list[tuple[int, float]]:

@@ -90,6 +90,38 @@ def get(
 
 
 @app.command()
+def confusion(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(min=0, help="Its number.")],
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Of this step; else the newest that has one.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a trial classified the validation images: by true and predicted class, and the scores of each class."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.studies.confusion(study, trial, step=step)
+    if as_json:
+        return emit(found)
+    scores = (found.macro.precision, found.macro.recall, found.macro.f1)
+    fields(
+        {
+            "step": found.step,
+            "accuracy": number(found.accuracy),
+            "balanced accuracy": number(found.balanced_accuracy),
+        }
+    )
+    rows = [(c.name, number(c.precision), number(c.recall), number(c.f1), c.support) for c in found.per_class]
+    images = sum(c.support for c in found.per_class)
+    table(("class", "precision", "recall", "f1", "images"), [*rows, ("macro", *map(number, scores), images)])
+    # A line of the matrix is a true class, a column a predicted one.
+    lines = zip(found.class_names, found.matrix, strict=True)
+    table(("true \\ predicted", *found.class_names), [(name, *row) for name, row in lines])
+
+
+@app.command()
 def enqueue(
     study: StudyName,
     values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="The whole configuration.")],

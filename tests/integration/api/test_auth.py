@@ -12,7 +12,7 @@ from tests.integration.api.caller import V1, Api, Json, problem, spec
 LEASE = {"lease": str(uuid4())}
 STUDY, TRIAL = f"{V1}/studies/{{study}}", f"{V1}/studies/{{study}}/trials/{{number}}"
 ARTIFACT = f"{TRIAL}/artifacts/{{name}}"
-WORKER = {"queue": "cpu", "protocol_version": 2}
+WORKER = {"queue": "cpu", "protocol_version": 3}
 CONTEST = f"{V1}/contests/{{contest}}"
 CONTEST_BODY = {
     "name": "made-by-matrix",
@@ -45,6 +45,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("POST", f"{STUDY}/trials"): (WRITE, {"params": {"x": 0.5}}),
     ("GET", TRIAL): (READ, None),
     ("GET", f"{TRIAL}/metrics"): (READ, None),
+    ("GET", f"{TRIAL}/confusion"): (READ, None),
     ("GET", f"{TRIAL}/decisions"): (READ, None),
     ("GET", f"{TRIAL}/schedule"): (READ, None),
     ("GET", f"{TRIAL}/attempts"): (READ, None),

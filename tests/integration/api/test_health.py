@@ -24,7 +24,7 @@ def test_a_healthy_service_is_alive_and_ready(api: Api) -> None:
 
 def test_the_version_names_release_protocol_and_schema(api: Api) -> None:
     version = api.get("/version").json()
-    assert version["protocol_version"] == 2
+    assert version["protocol_version"] == 3
     assert version["schema"] == api.hand.scalar("SELECT version_num FROM alembic_version")
     assert version["version"]
 

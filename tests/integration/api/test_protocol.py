@@ -374,7 +374,7 @@ def test_what_a_worker_holds_is_told_to_nobody_else(api: Api) -> None:
         assert not [word for word in ("claim_id", "sha256_secret", "secret_sha256", '"lease') if word in text], path
 
 
-WORKER = {"queue": "cpu", "protocol_version": 2, "host": "h", "device": "cpu", "pid": 7, "versions": {"torch": "2"}}
+WORKER = {"queue": "cpu", "protocol_version": 3, "host": "h", "device": "cpu", "pid": 7, "versions": {"torch": "2"}}
 
 
 def test_a_worker_registers_and_is_seen(api: Api, other: Api) -> None:

@@ -42,7 +42,7 @@ def test_the_lease_calls_use_the_routes_of_the_worker_protocol() -> None:
         client.leases.release("my study", 3, ReleaseIn(lease=LEASE))
         client.leases.tell("my study", 3, TellIn(lease=LEASE, state="complete"))
         assert client.leases.ask("my study", AskIn(worker="w")).reason == "paused"
-        assert client.workers.put("w", WorkerIn(queue="cpu", protocol_version=2)).state == "idle"
+        assert client.workers.put("w", WorkerIn(queue="cpu", protocol_version=3)).state == "idle"
     trial = "/api/v1/studies/my%20study/trials/3"
     assert [(asked.method, asked.path) for asked in server.asked] == [
         ("POST", "/api/v1/claim"),

@@ -37,7 +37,7 @@ def test_a_worker_says_who_and_what_it_is() -> None:
     registry = FakeRegistry()
     assert presence(registry, Event(), Event()).register()
     ((name, body),) = registry.bodies
-    assert (name, body.queue, body.protocol_version) == ("w1", "gpu", 2)
+    assert (name, body.queue, body.protocol_version) == ("w1", "gpu", 3)
     assert body.pid > 0
     assert "torch" in body.versions
 
