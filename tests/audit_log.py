@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.audit import Record
 
 
+WHILE_RUNNING = ("trial-reported", "replay-mismatch", "test-scored")  # events that leave a trial as it is
+
+
 def violations_of_log(record: "Record") -> Iterator[str]:
     """I6, I7, and what I4 and I5 say of every instant."""
     seqs = [event.seq for event in record.events]
@@ -89,9 +92,9 @@ def _edge(event: Row[Any], before: TrialState | None, after: TrialState | None) 
         yield f"I1: {what} is of trial {event.number}, which was {before}"
     elif before is None or after is None:
         return
-    elif event.type in ("trial-reported", "replay-mismatch") and before is not TrialState.RUNNING:
+    elif event.type in WHILE_RUNNING and before is not TrialState.RUNNING:
         yield f"I3: {what} is of trial {event.number}, which is {before}"
-    elif event.type not in ("trial-reported", "replay-mismatch") and after not in TRIAL_EDGES[before]:
+    elif event.type not in WHILE_RUNNING and after not in TRIAL_EDGES[before]:
         yield f"I7: {what} takes trial {event.number} from {before} to {after}"
 
 

@@ -77,6 +77,8 @@ class Control:
                 if isinstance(due, Progress):
                     if due.queue is not None:
                         self._doorbell.ring(due.queue)
+                    if due.study is not None:
+                        self._doorbell.ring_control(due.study)
                     continue
                 self._sample(study, due)
 

@@ -13,7 +13,10 @@ class EventType(StrEnum):
     TRIAL_PAUSED = "trial-paused"  # the same, with decision "pause"
     TRIAL_PROMOTED = "trial-promoted"  # bracket, rung, target
     TRIAL_REQUEUED = "trial-requeued"  # end_class
-    TRIAL_FINISHED = "trial-finished"  # state, end_class; the report's fields where a report ended it
+    # state, end_class; the report's fields where a report ended it. Where the trainer ended it of its own accord: loss
+    # and counts_at, the resource of the rung at which that loss counts.
+    TRIAL_FINISHED = "trial-finished"
+    TEST_SCORED = "test-scored"  # step, metrics: of the trial that a confirmation ends with, the test part unsealed
     REPLAY_MISMATCH = "replay-mismatch"  # a step came again with another value; the first stands
 
 

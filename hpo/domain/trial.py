@@ -1,4 +1,4 @@
-"""The states of a trial, the edges between them, and the ways an attempt ends."""
+"""The states of a trial, the edges between them, the ways an attempt ends, and the seed it trains with."""
 
 from enum import StrEnum
 
@@ -52,3 +52,8 @@ class StopRequest(StrEnum):
     PAUSE = "pause"  # checkpoint at the end of the epoch and release
     STOP = "stop"  # end now; the result so far is kept
     CANCEL = "cancel"  # end now; the result is dropped
+
+
+def training_seed(study_seed: int, number: int) -> int:
+    """Seed of a trial's training: differs from trial to trial of a study, the same in every attempt."""
+    return (study_seed * 1_000_003 + number) % 2**31

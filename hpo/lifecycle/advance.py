@@ -18,6 +18,7 @@ from hpo.domain.history import Params, TrialRecord
 from hpo.domain.study import StudyState
 from hpo.domain.trial import TrialState
 from hpo.engine import Engine
+from hpo.lifecycle import conclude, confirm
 from hpo.lifecycle.definitions import Definition, Definitions
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, promote
@@ -48,9 +49,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something was done; look again. ``queue`` has new work if it is named."""
+    """Something was done; look again. ``queue`` has new work if it is named, and so has the other ``study``."""
 
     queue: str | None = None
+    study: UUID | None = None
 
 
 def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float) -> Room | Progress | None:
@@ -61,9 +63,11 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
     """
     row = _lock(tx, study)
     if row.state in (StudyState.STOPPING, StudyState.CANCELLED, StudyState.FAILED):
-        return _settle(tx, row)
+        return _settle(tx, row, definitions)
     if row.state != StudyState.RUNNING:
         return None
+    if row.confirms is not None and confirm.proceed(tx, row):
+        return Progress()
     definition = definitions.get(tx, study, revision=row.revision)
     rungs = SqlRungLog(tx, study)
     view = StudyView(row.next_number, row.max_trials, row.queued, row.running, row.complete)
@@ -90,7 +94,7 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
 def _lock(tx: Connection, study: UUID) -> Row[Any]:
     row = tx.exec_driver_sql(
         "SELECT id, project_id, state, state_reason, queue, max_trials, max_running, budget, spent, reserved,"
-        " next_number, last_seq, queued, running, paused, complete, revision FROM study"
+        " next_number, last_seq, queued, running, paused, complete, revision, confirms FROM study"
         " WHERE id = %(id)s FOR NO KEY UPDATE",
         {"id": study},
     ).one_or_none()
@@ -149,19 +153,20 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
     if row.state != StudyState.RUNNING or row.next_number != room.first or row.revision > room.definition.revision:
         return Outcome(False)
     change, engine = StudyChange(study, row.last_seq), room.definition.engine
-    given = [(one.params, True) for one in room.enqueued[: row.max_trials - room.first]]
-    asked = [*given, *((values, False) for values in params)]
+    given = [(one.params, one) for one in room.enqueued[: row.max_trials - room.first]]
+    asked: list[tuple[Params, Enqueued | None]] = [*given, *((values, None) for values in params)]
     if not asked:
         change.event(EventType.STUDY_UPDATED, None, {"max_trials": row.next_number, "reason": "space_exhausted"})
         change.flush_study(max_trials=row.next_number)
         change.run(tx)
         return Outcome(True)
     for number, (values, by_hand) in enumerate(asked, start=room.first):
+        final = None if by_hand is None else by_hand.final
         bracket = engine.bracket_of(number)
         stored = json.dumps(dict(values), allow_nan=False)
         change.batch.add(
-            "INSERT INTO trial (project_id, study_id, number, params, cursor, bracket, target_step) VALUES"
-            " (%(project)s, %(study)s, %(number)s, %(params)s, %(cursor)s, %(bracket)s, %(target)s)",
+            "INSERT INTO trial (project_id, study_id, number, params, cursor, bracket, target_step, final) VALUES"
+            " (%(project)s, %(study)s, %(number)s, %(params)s, %(cursor)s, %(bracket)s, %(target)s, %(final)s)",
             project=row.project_id,
             study=study,
             number=number,
@@ -169,9 +174,12 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
             cursor=room.cursor,
             bracket=bracket,
             target=engine.first_target(bracket),
+            final=final,
         )
         data = {"params": dict(values), "cursor": room.cursor, "bracket": bracket}
-        change.event(EventType.TRIAL_CREATED, number, data | ({"enqueued": True} if by_hand else {}))
+        data |= {} if by_hand is None else {"enqueued": True}
+        data |= {} if final is None else {"final": final}
+        change.event(EventType.TRIAL_CREATED, number, data)
     if given:
         enqueued.remove(change.batch, study, [one.position for one in room.enqueued[: len(given)]])
     change.counts.update(queued=len(asked), next_number=len(asked))
@@ -191,8 +199,11 @@ WHERE id IN (SELECT id FROM trial WHERE study_id = %(study)s AND state = %(state
 RETURNING number, state"""
 
 
-def _settle(tx: Connection, row: Row[Any]) -> Progress | None:
-    """End queued and paused trials of a study that is ending, a batch at a time; then the study itself."""
+def _settle(tx: Connection, row: Row[Any], definitions: Definitions) -> Progress | None:
+    """End queued and paused trials of a study that is ending, a batch at a time; then the study itself.
+
+    With a study that has found what it was to find, the one that confirms it begins; with that one, it is confirmed.
+    """
     change = StudyChange(row.id, row.last_seq)
     stopping = row.state == StudyState.STOPPING
     for state in (TrialState.QUEUED, TrialState.PAUSED):
@@ -209,11 +220,18 @@ def _settle(tx: Connection, row: Row[Any]) -> Progress | None:
         return Progress() if closed else None  # all are held by others just now: the sweep comes back
     if row.running or not stopping:
         return None
-    final = StudyState.FAILED if row.state_reason == "max_failed" else StudyState.FINISHED
+    failed = row.state_reason in ("max_failed", *conclude.WITHOUT_RESULT)
+    final = StudyState.FAILED if failed else StudyState.FINISHED
     change.batch.add("UPDATE rung_entry SET waiting = false WHERE study_id = %(id)s AND waiting", id=row.id)
     change.batch.add("UPDATE rung SET waiting = 0 WHERE study_id = %(id)s", id=row.id)
     change.event(EventType.STUDY_UPDATED, None, {"state": final.value, "reason": row.state_reason})
     change.batch.add("UPDATE study SET finished_at = clock_timestamp() WHERE id = %(id)s", id=row.id)
-    change.bump(state=final.value)
+    spec, columns, confirming = definitions.get(tx, row.id, revision=row.revision).spec, dict[str, str](), None
+    if spec.confirm is not None and final is StudyState.FINISHED:
+        begun = confirm.begin(tx, row.project_id, row.id, spec, trials=row.next_number)
+        conclude.tell(change, begun.confirmation)
+        columns["confirmation"], confirming = json.dumps(begun.confirmation, allow_nan=False), begun.study
+    change.bump(state=final.value, **columns)
     change.run(tx)
-    return None
+    conclude.conclude(tx, row.id)
+    return None if confirming is None else Progress(study=confirming)

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from hpo.domain.errors import NotFound
+from hpo.domain.trial import training_seed
 from hpo.engine import Engine
 from hpo.spec.study import StudySpec
 from hpo.storage.tables import StudyRow
@@ -30,7 +31,7 @@ class Definition:
 
     def trial_seed(self, number: int) -> int:
         """Seed of a trial's training: differs from trial to trial, the same in every attempt."""
-        return (self.seed * 1_000_003 + number) % 2**31
+        return training_seed(self.seed, number)
 
 
 class Definitions:

@@ -1,7 +1,7 @@
 """What a user asks for: the whole definition of a study."""
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, StrictInt, field_validator, model_validator
 
@@ -18,6 +18,8 @@ MAX_OBJECTIVES = 8
 MAX_CONSTRAINTS = 16
 MAX_PRUNERS = 8
 MAX_ENQUEUED = 1_000
+MAX_LABELS = 64
+MAX_NAME = 100  # characters
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers
 TRAINER_NAME = r"^[a-z0-9][a-z0-9._:-]{0,63}$"
 
@@ -61,6 +63,46 @@ class WarmStart(SpecModel):
     max_trials: Annotated[StrictInt, Field(ge=1, le=1_000)] = 100
 
 
+class Confirm(SpecModel):
+    """What is done with the winners once the search has ended: they are trained anew, and the best of them is tested.
+
+    The ``top`` configurations are trained with ``seeds`` fresh seeds each, or on ``folds`` folds; neither stands for 5
+    seeds. The one with the best mean is trained once more and scored on the test part, which nothing else reads.
+    """
+
+    top: Annotated[StrictInt, Field(ge=1, le=50)] = 3
+    seeds: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
+    folds: Annotated[StrictInt, Field(ge=2, le=50)] | None = None
+    config: dict[Text, JsonValue] = Field(
+        default_factory=dict,
+        description="entries of trainer.config that replace the search's, such as those of a whole training set",
+    )
+    train_on: Literal["train", "train_and_validation"] = Field(
+        "train_and_validation", description="what the network that is tested learns from"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("seeds") is None and data.get("folds") is None:
+            return {**data, "seeds": 5}
+        return data
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.seeds is not None and self.folds is not None:
+            raise refuse("seeds_or_folds", f"give seeds or folds, got {self.seeds} and {self.folds}", field="folds")
+        if self.top * self.replicates > MAX_ENQUEUED:
+            message = f"at most {MAX_ENQUEUED} trainings anew, got {self.top} times {self.replicates}"
+            raise refuse("too_many_replicates", message, field="seeds")
+        return self
+
+    @property
+    def replicates(self) -> int:
+        """Trials of each winner: a k-fold training is one."""
+        return 1 if self.seeds is None else self.seeds
+
+
 class Checkpoints(SpecModel):
     """A checkpoint is written every ``every`` epochs, and always at a rung and when a worker is told to stop."""
 
@@ -93,7 +135,7 @@ class StudySpec(SpecModel):
 
     name: Name
     description: Annotated[Text, Field(max_length=10_000)] = ""
-    labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=64)] = Field(
+    labels: Annotated[dict[Name, Annotated[Text, Field(max_length=200)]], Field(max_length=MAX_LABELS)] = Field(
         default_factory=dict
     )
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)]
@@ -118,6 +160,7 @@ class StudySpec(SpecModel):
     retry: Retry = Retry()
     checkpoints: Checkpoints = Checkpoints()
     priority: Annotated[StrictInt, Field(ge=-100, le=100)] = 0
+    confirm: Confirm | None = None
 
     @field_validator("objectives")
     @classmethod

@@ -13,24 +13,28 @@ from hpo.storage.batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
+    """``final`` is what a confirmation's last trial learns from, None of all others."""
+
     position: int
     params: Params
+    final: str | None = None
 
 
-def add(batch: Batch, study: UUID, configurations: Iterable[Params]) -> None:
+def add(batch: Batch, study: UUID, configurations: Iterable[Params], *, final: str | None = None) -> None:
     for params in configurations:
         batch.add(
-            "INSERT INTO enqueued (study_id, params) VALUES (%(study)s, %(params)s)",
+            "INSERT INTO enqueued (study_id, params, final) VALUES (%(study)s, %(params)s, %(final)s)",
             study=study,
             params=json.dumps(dict(params), allow_nan=False),
+            final=final,
         )
 
 
 def oldest(tx: Connection, study: UUID, limit: int) -> Sequence[Enqueued]:
     """The next ``limit`` configurations, in the order in which they came."""
-    query = "SELECT position, params FROM enqueued WHERE study_id = %(study)s ORDER BY position LIMIT %(limit)s"
+    query = "SELECT position, params, final FROM enqueued WHERE study_id = %(study)s ORDER BY position LIMIT %(limit)s"
     rows = tx.exec_driver_sql(query, {"study": study, "limit": limit})
-    return [Enqueued(row.position, row.params) for row in rows]
+    return [Enqueued(row.position, row.params, row.final) for row in rows]
 
 
 def count(tx: Connection, study: UUID) -> int:

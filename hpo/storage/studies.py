@@ -69,12 +69,19 @@ def page(
 def best(tx: Connection, study: UUID, limit: int = 1) -> Sequence[Row[Any]]:
     """Trials with the lowest loss at their newest step, best first.
 
-    Failed and cancelled ones do not count, nor those that break an outcome constraint.
+    Failed and cancelled ones do not count, nor those that break an outcome constraint, nor a confirmation's final one:
+    it may have learned from what it is validated on.
     """
     t = TrialRow
     return tx.execute(
         select(t.id, t.number, t.loss, t.params, t.state, t.last_step, t.vector)
-        .where(t.study_id == study, t.loss.is_not(None), t.violation == 0, t.state.not_in(["failed", "cancelled"]))
+        .where(
+            t.study_id == study,
+            t.loss.is_not(None),
+            t.violation == 0,
+            t.state.not_in(["failed", "cancelled"]),
+            t.final.is_(None),
+        )
         .order_by(t.loss, t.number)
         .limit(limit)
     ).all()
@@ -99,6 +106,26 @@ def results(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
         " ORDER BY number",
         {"study": study},
     ).all()
+
+
+# Whole trials alone where there are any: a value of few epochs and one of many are not to be compared.
+_WINNERS = """
+WITH valued AS (
+  SELECT params, loss, number, state = 'complete' AS whole FROM trial
+  WHERE study_id = %(study)s AND loss IS NOT NULL AND violation = 0 AND state NOT IN ('failed', 'cancelled'))
+SELECT params, loss, number FROM (
+  SELECT DISTINCT ON (params) params, loss, number FROM valued
+  WHERE whole OR NOT EXISTS (SELECT 1 FROM valued WHERE whole)
+  ORDER BY params, loss, number) distinct_ones
+ORDER BY loss, number LIMIT %(limit)s"""
+
+
+def winners(tx: Connection, study: UUID, limit: int) -> Sequence[Row[Any]]:
+    """Params, loss and number of the best feasible configurations, best first, each once with its best trial.
+
+    Among those that were trained whole where there are such, else among all.
+    """
+    return tx.exec_driver_sql(_WINNERS, {"study": study, "limit": limit}).all()
 
 
 def newest_metrics(tx: Connection, trials: Sequence[int]) -> dict[int, dict[str, Any]]:

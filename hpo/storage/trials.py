@@ -142,3 +142,21 @@ def curves(tx: Connection, study: UUID, *, after: int, limit: int, metrics: bool
     """Trials numbered past ``after`` with all their steps in arrays, rising; ``metrics`` of each only if asked."""
     query = _CURVES.format(metrics="coalesce(jsonb_agg(metrics ORDER BY step), '[]')" if metrics else "NULL")
     return tx.exec_driver_sql(query, {"study": study, "after": after, "limit": limit}).all()
+
+
+_REPLICATES = """
+SELECT t.id, t.number, t.params, t.state, t.loss, t.violation, t.final, (
+  SELECT jsonb_agg(r.metrics->%(fold)s ORDER BY r.step) FROM report r
+  WHERE r.trial_id = t.id AND jsonb_typeof(r.metrics->%(fold)s) = 'number') AS folds
+FROM trial t WHERE t.study_id = %(study)s ORDER BY t.number"""
+
+
+def replicates(tx: Connection, study: UUID, *, fold: str) -> Sequence[Row[Any]]:
+    """The trials of a study that confirms, by number; ``folds`` are the values of the metric ``fold`` at each step."""
+    return tx.exec_driver_sql(_REPLICATES, {"study": study, "fold": fold}).all()
+
+
+def test_score(tx: Connection, study: UUID) -> Row[Any] | None:
+    """The event that scored the sealed test part, None before."""
+    query = "SELECT seq, number, data FROM event WHERE study_id = %(study)s AND type = 'test-scored'"
+    return tx.exec_driver_sql(query, {"study": study}).one_or_none()
