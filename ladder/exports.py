@@ -1,26 +1,41 @@
 """The best model of a study as two files that plain PyTorch can use; written without torch."""
 
 import hashlib
-import math
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
 
-from ladder.errors import ApiError, LocalError
+from ladder.errors import LocalError
 from models.model_card import CARD, WEIGHTS, ModelCard, ModelImage, ModelScaling
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from api.schemas.trials import ArtifactRead
     from ladder.client import Client
 
     Tensors = dict[str, ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose network it is. ``confirmed``: the final model of a finished confirmation."""
+
+    study: str
+    study_id: str
+    trial: int
+    confirmed: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"trial {self.trial} of {self.study}"
 
 
 class _Identity(BaseModel):
@@ -30,8 +45,9 @@ class _Identity(BaseModel):
 
     trainer: str
     config: dict[str, Any]
+    step: StrictInt
     image: ModelImage
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
     split_sha256: str | None = None
 
 
@@ -43,121 +59,112 @@ class _Manifest(BaseModel):
     identity: _Identity
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The trial whose network is exported; ``study`` is its own, a confirmation's if it is the final model of one."""
-
-    study: str
-    number: int
-    confirmed: bool
-
-
 def export_model(client: "Client", study: str, to: Path, *, trial: int | None = None) -> ModelCard:
     """Write ``model.safetensors`` and ``model.json`` of a trial into the directory ``to``; returns the latter.
 
-    Without ``trial`` it is the final model of the study's confirmation if that has finished, else the best trial. The
-    weights are those that were validated: the averaged ones where the trial kept an average (``ema``).
-    Raises LocalError if there is no such model, or ``to`` cannot be written to; ApiError.
+    Without ``trial`` it is the final model of the study's confirmation if that has finished, else the best trial. Its
+    newest checkpoint is taken. Raises LocalError if there is no such model, or ``to`` cannot be written to; ApiError.
     """
-    chosen = _choose(client, study) if trial is None else _Chosen(study, trial, confirmed=False)
-    info = client.studies.read(chosen.study)
-    found = client.studies.trial(chosen.study, chosen.number)
-    artifact = _newest(client, chosen)
-    manifest = _manifest(client, chosen, artifact)
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=to, prefix=".export-") as work:
-            checkpoint = client.studies.download(
-                chosen.study, chosen.number, artifact, Path(work) / "checkpoint.safetensors"
-            )
-            weights, scaling = _network(checkpoint, chosen)
-            content = _as_file(weights)
-            card = ModelCard(
-                sha256=hashlib.sha256(content).hexdigest(),
-                size_bytes=len(content),
-                architecture=str(manifest.identity.config.get("architecture")),
-                config=manifest.identity.config,
-                image=manifest.identity.image,
-                class_names=manifest.identity.class_names or tuple(map(str, range(manifest.identity.image.classes))),
-                scaling=scaling,
-                study=info.name,
-                study_id=str(info.id),
-                trial=chosen.number,
-                step=artifact.step,
-                confirmed=chosen.confirmed,
-                params=found.params,
-                metrics=_metrics_at(client, chosen, artifact.step),
-                split_sha256=manifest.identity.split_sha256,
-                checkpoint_sha256=artifact.sha256,
-                torch_version=manifest.torch_version,
-                ladder_version=version("ladder-hpo"),
-            )
-            # The description last: whatever is left by a crash, its hash tells whether the two belong together.
-            _put(Path(work) / WEIGHTS, to / WEIGHTS, content)
-            _put(Path(work) / CARD, to / CARD, card.model_dump_json(indent=1).encode())
-    except OSError as error:
-        raise LocalError(f"{error.filename or to}: {error.strerror}", "name a directory to write to with -o") from error
+    confirmed = False
+    if trial is None:
+        study, trial, confirmed = _choose(client, study)
+    info, found = client.studies.read(study), client.studies.trial(study, trial)
+    kept = client.studies.artifacts(study, trial)
+    if not kept:
+        hint = f"choose another with --trial: ladder best {study} --top 10"
+        raise LocalError(f"trial {trial} of {info.name} has no checkpoint in the store", hint)
+    newest = kept[0]
+    steps = client.studies.metrics(study, trial)
+    metrics = next((one.metrics for one in steps if one.step == newest.step), {})
+    origin = Origin(info.name, str(info.id), trial, confirmed, found.params, metrics)
+    manifest = client.studies.manifest(study, trial, newest)
+    _manifest(manifest, origin)  # before what may be gigabytes are fetched
+    with _told(to), _room(to) as work:
+        checkpoint = client.studies.download(study, trial, newest, work / "checkpoint.safetensors")
+        return write_model(checkpoint, manifest, to, origin=origin)
+
+
+def write_model(checkpoint: Path, manifest: Mapping[str, Any], to: Path, *, origin: Origin) -> ModelCard:
+    """Write the network of an image checkpoint, and what is needed to build it again, into the directory ``to``.
+
+    The weights are those that were validated: the averaged ones where the trial kept an average (``ema``).
+    Raises LocalError if it is no checkpoint of trainer ``image-cnn``, torn, or ``to`` cannot be written to.
+    """
+    told = _manifest(manifest, origin)
+    identity = told.identity
+    with _told(to), _room(to) as work:
+        with checkpoint.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 != told.sha256:
+            raise LocalError(f"the checkpoint of {origin} has sha256 {sha256}, its manifest says {told.sha256}")
+        weights, scaling = _network(checkpoint, origin)
+        content = _as_file(weights)
+        card = ModelCard(
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            architecture=str(identity.config.get("architecture")),
+            config=identity.config,
+            image=identity.image,
+            class_names=identity.class_names or tuple(map(str, range(identity.image.classes))),
+            scaling=scaling,
+            study=origin.study,
+            study_id=origin.study_id,
+            trial=origin.trial,
+            step=identity.step,
+            confirmed=origin.confirmed,
+            params=origin.params,
+            metrics=origin.metrics,
+            split_sha256=identity.split_sha256,
+            checkpoint_sha256=sha256,
+            torch_version=told.torch_version,
+            ladder_version=version("ladder-hpo"),
+        )
+        # The description last: whatever a crash leaves, its hash tells whether the two belong together.
+        _put(work / WEIGHTS, to / WEIGHTS, content)
+        _put(work / CARD, to / CARD, card.model_dump_json(indent=1).encode())
     return card
 
 
-def _choose(client: "Client", study: str) -> _Chosen:
+def _choose(client: "Client", study: str) -> tuple[str, int, bool]:
+    """Study, number, and whether it is confirmed."""
     best = next(iter(client.studies.best(study)), None)
     if best is None:
         raise LocalError(f"no trial of {study} has a value yet", f"ladder study watch {study}")
-    return _Chosen(study, best.number, confirmed=False)
+    return study, best.number, False
 
 
-def _newest(client: "Client", chosen: _Chosen) -> "ArtifactRead":
-    kept = client.studies.artifacts(chosen.study, chosen.number)
-    if not kept:
-        raise LocalError(
-            f"trial {chosen.number} of {chosen.study} has no checkpoint in the store",
-            f"choose another with --trial: ladder best {chosen.study} --top 10",
-        )
-    return kept[0]
-
-
-def _manifest(client: "Client", chosen: _Chosen, artifact: "ArtifactRead") -> _Manifest:
-    what = f"{artifact.name} of trial {chosen.number} of {chosen.study}"
+def _manifest(manifest: Mapping[str, Any], origin: Origin) -> _Manifest:
+    identity = manifest.get("identity")
+    trainer = identity.get("trainer") if isinstance(identity, dict) else None
+    if trainer != "image-cnn":
+        by = "an external trainer" if trainer is None else f"trainer {trainer}"
+        raise LocalError(f"{origin} was trained by {by}: only models of trainer image-cnn can be exported")
     try:
-        manifest = _Manifest.model_validate(client.studies.manifest(chosen.study, chosen.number, artifact))
+        return _Manifest.model_validate(manifest)
     except ValidationError as error:
-        raise LocalError(
-            f"{what} is not a checkpoint of trainer image-cnn: its manifest has no sound"
-            f" {'.'.join(map(str, error.errors()[0]['loc']))}"
-        ) from error
-    if manifest.identity.trainer != "image-cnn":
-        raise LocalError(
-            f"{what} was trained by {manifest.identity.trainer}; models of trainer image-cnn can be exported"
-        )
-    if manifest.sha256 != artifact.sha256:
-        raise ApiError(
-            f"{what} has sha256 {artifact.sha256}, its manifest says {manifest.sha256}", status=200, code="corrupt"
-        )
-    return manifest
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LocalError(f"the manifest of {origin} cannot be used: {where}: {first['msg']}") from error
 
 
-def _network(checkpoint: Path, chosen: _Chosen) -> "tuple[Tensors, ModelScaling]":
+def _network(checkpoint: Path, origin: Origin) -> "tuple[Tensors, ModelScaling]":
     """The network's tensors under the names that its module gives them, and the scaling of its images."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(checkpoint, framework="numpy") as file:
             names = set(file.keys())
-            plain = {name.removeprefix("model."): name for name in names if name.startswith("model.")}
-            # What was validated: the average, and of what is not averaged (counters, statistics) the network's own.
-            chosen_names = {name: f"ema.{name}" if f"ema.{name}" in names else plain[name] for name in sorted(plain)}
-            if not plain or not {"scaling.mean", "scaling.std"} <= names:
-                raise LocalError(
-                    f"the checkpoint of trial {chosen.number} of {chosen.study} holds no network with its scaling"
-                )
-            scaling = ModelScaling(
-                mean=tuple(file.get_tensor("scaling.mean").flatten().tolist()),
-                std=tuple(file.get_tensor("scaling.std").flatten().tolist()),
-            )
-            return {name: file.get_tensor(source) for name, source in chosen_names.items()}, scaling
+            own = sorted(name.removeprefix("model.") for name in names if name.startswith("model."))
+            if not own or not {"scaling.mean", "scaling.std"} <= names:
+                raise LocalError(f"the checkpoint of {origin} holds no network with the scaling of its images")
+            # Of what is not averaged, such as the statistics of batch normalisation, the network's own was validated.
+            weights = {
+                name: file.get_tensor(f"ema.{name}" if f"ema.{name}" in names else f"model.{name}") for name in own
+            }
+            mean, std = (file.get_tensor(f"scaling.{name}").flatten().tolist() for name in ("mean", "std"))
+            return weights, ModelScaling(mean=mean, std=std)
     except (SafetensorError, ValidationError) as error:
-        raise LocalError(f"the checkpoint of trial {chosen.number} of {chosen.study} is not sound: {error}") from error
+        raise LocalError(f"the checkpoint of {origin} is not sound: {error}") from error
 
 
 def _as_file(weights: "Tensors") -> bytes:
@@ -166,10 +173,21 @@ def _as_file(weights: "Tensors") -> bytes:
     return bytes(save(weights, metadata={"format": "pt"}))
 
 
-def _metrics_at(client: "Client", chosen: _Chosen, step: int) -> dict[str, float | None]:
-    steps = client.studies.metrics(chosen.study, chosen.number)
-    found = next((one.metrics for one in steps if one.step == step), {})
-    return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
+@contextmanager
+def _told(to: Path) -> Iterator[None]:
+    """What the file system refuses, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise LocalError(f"{error.filename or to}: {error.strerror}", "name a directory to write to with -o") from error
+
+
+@contextmanager
+def _room(to: Path) -> Iterator[Path]:
+    """A directory for unfinished files on the disk of ``to``, which is made."""
+    to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to, prefix=".export-") as work:
+        yield Path(work)
 
 
 def _put(temp: Path, path: Path, content: bytes) -> None:

@@ -72,7 +72,8 @@ def load_model(path: str | Path) -> ExportedModel:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InvalidModel(directory / WEIGHTS, f"does not fit the network of {CARD}: {error}") from error
-    return ExportedModel(network, card).eval()
+    # In the memory format of training: the same kernels, hence the same logits to the last bit.
+    return ExportedModel(network.to(memory_format=torch.channels_last), card).eval()  # type: ignore[call-overload]
 
 
 def _card(path: Path) -> ModelCard:

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """``body`` is sent as JSON unless it is text; ``status`` 0 closes the connection without an answer."""
+    """``body`` is sent as JSON unless it is text or bytes; ``status`` 0 closes the connection without an answer."""
 
     status: int = 200
     body: Any = None
@@ -19,6 +19,8 @@ class Reply:
 
     @property
     def payload(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
         return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
 
 
