@@ -18,13 +18,19 @@ class CorruptCheckpoint(Exception):
 
 
 def train(job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult]:
-    """Epochs of ``epoch_s``; ``<fault>_at`` names the epoch in which something goes wrong."""
+    """Epochs of ``epoch_s``; ``<fault>_at`` names the epoch in which something goes wrong.
+
+    It learns ``classes`` classes and ends of its own accord after ``finish_after`` epochs.
+    """
     faults = {name.removesuffix("_at"): step for name, step in job.config.items() if name.endswith("_at")}
     if job.resume is not None and job.resume.read_bytes() != content(job.from_step):
         raise CorruptCheckpoint(str(job.resume))
+    classes, last = job.config.get("classes", 0), job.config.get("finish_after", job.max_resource)
     if watcher is not None:
-        watcher.started(Setup())
-    for step in range(job.from_step + 1, job.max_resource + 1):
+        watcher.loading(1, 2)
+        split = job.config.get("split")
+        watcher.started(Setup(split, tuple(f"class {label}" for label in range(classes))))
+    for step in range(job.from_step + 1, last + 1):
         time.sleep(job.config.get("epoch_s", 0))
         for name, at in faults.items():
             if at == step:
@@ -36,7 +42,10 @@ def train(job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult
             path.write_bytes(content(step))
             return SavedFile(path, step, hashlib.sha256(content(step)).hexdigest(), len(content(step)))
 
-        yield EpochResult(step, {"loss": 1 / step, "pid": float(os.getpid())}, job.config.get("says_s", 0.0), save)
+        metrics = {"loss": 1 / step, "pid": float(os.getpid())}
+        confusion = tuple((step,) * classes for _ in range(classes)) or None
+        finished = "finish_after" in job.config and step == last
+        yield EpochResult(step, metrics, job.config.get("says_s", 0.0), save, confusion, finished)
 
 
 def content(step: int) -> bytes:
