@@ -1,10 +1,14 @@
 """What the operator sets: one frozen class, read from ``LADDER_*`` variables, built only where a process starts."""
 
+import re
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hpo.spec.study import EXTERNAL, TRAINER_NAME
+from models.catalog import TRAINERS
 
 
 class Settings(BaseSettings):
@@ -19,6 +23,10 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(None, description="API key of this client or worker")
     checkpoint_root: Path = Field(Path("~/.ladder/checkpoints"), description="the checkpoint store's directory")
     data_root: Path = Field(Path("~/.ladder/data"), description="where data sets lie on a worker")
+    cache_root: Path = Field(Path("~/.ladder/cache"), description="where a worker keeps decoded images between trials")
+    trainers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="installed trainers that may be used, separated by commas; API and workers"
+    )
 
     # the API
     host: str = "127.0.0.1"
@@ -46,6 +54,21 @@ class Settings(BaseSettings):
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
     request_timeout_s: float = Field(10.0, gt=0)
     isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")
+
+    @field_validator("trainers", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+    @field_validator("trainers")
+    @classmethod
+    def _named(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(TRAINER_NAME, name):
+                raise ValueError(f"want names of trainers separated by commas, each {TRAINER_NAME}; got {name!r}")
+            if name in TRAINERS or name == EXTERNAL:
+                raise ValueError(f"{name!r} comes with Ladder and is always allowed: leave it out")
+        return names
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -20,7 +20,10 @@ TRAINER = (sys.executable, "-m", "workers.trainer")
 MAX_GARBAGE_LINES = 100  # a child that says more nonsense than this is not one of ours
 
 # Trial code runs in the child, so it is given what it needs by name, and never a token, a URL or a password.
-_KEPT = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"})
+_KEPT = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"}
+    | {"LADDER_TRAINERS"}
+)
 _KEPT_PREFIXES = ("LC_", "PYTHON", "CUDA_", "NVIDIA_", "NCCL_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "KMP_", "CUBLAS_")
 
 

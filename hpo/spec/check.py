@@ -20,15 +20,21 @@ STRUCTURAL = ("dataset", "architecture")
 MAX_PROBES = 10_000
 
 
-def check(spec: StudySpec) -> list[FieldError]:
-    """All that is wrong, each with a pointer into the spec; empty if the study can run."""
+def check(spec: StudySpec, *, installed: Collection[str] = ()) -> list[FieldError]:
+    """All that is wrong, each with a pointer into the spec; empty if the study can run.
+
+    ``installed`` names the trainers of the operator's own, whose configuration and metrics only they themselves know.
+    """
     found = [*_grid_errors(spec), *_name_errors(spec)]
-    if spec.trainer.name == EXTERNAL:
+    if spec.trainer.name == EXTERNAL or spec.trainer.name in installed:
         return found
     trainer = TRAINERS.get(spec.trainer.name)
     if trainer is None:
-        known = ", ".join(sorted([*TRAINERS, EXTERNAL]))
-        message = f"unknown trainer {spec.trainer.name!r}, want one of {known}"
+        known = ", ".join(sorted([*TRAINERS, EXTERNAL, *installed]))
+        message = (
+            f"unknown trainer {spec.trainer.name!r}, want one of {known}; "
+            "an installed one must be named by LADDER_TRAINERS on the API and on the workers"
+        )
         return [*found, FieldError("/trainer/name", "unknown_trainer", message)]
     return [*found, *_metric_errors(spec, trainer), *_config_errors(spec, trainer)]
 
