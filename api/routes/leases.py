@@ -65,6 +65,7 @@ def assignment(claimed: Claimed, ttl_s: float) -> Assignment:
             for c in claimed.checkpoints
         ],
         timeout_s=spec.trainer.timeout_s,
+        alone=claimed.alone,
         split_sha256=claimed.split_sha256,
         final=claimed.final,
     )

@@ -90,6 +90,7 @@ class Assignment(Out):
     checkpoint_every: int
     checkpoints: list[CheckpointRef]
     timeout_s: float | None
+    alone: bool = Field(False, description="ran out of memory before: train it while nothing else trains on the device")
     split_sha256: str | None = Field(
         None, description="the split that the study's trials, or those of its contest, train on; null for the first"
     )

@@ -123,6 +123,7 @@ class AttemptRead(Out):
     setup_s: float | None = Field(description="from the claim's answer to the first batch")
     device_seconds: float
     peak_memory_bytes: int | None
+    alone: bool = Field(description="had its device to itself, since an attempt before had run out of memory")
     error: dict[str, Any] | None
 
 

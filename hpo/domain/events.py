@@ -8,7 +8,7 @@ from typing import Any
 class EventType(StrEnum):
     STUDY_UPDATED = "study-updated"
     TRIAL_CREATED = "trial-created"  # params, cursor
-    TRIAL_STARTED = "trial-started"  # worker, attempt
+    TRIAL_STARTED = "trial-started"  # worker, attempt, from, alone
     TRIAL_REPORTED = "trial-reported"  # step, loss; at a rung also bracket, rung, decision, target
     TRIAL_PAUSED = "trial-paused"  # the same, with decision "pause"
     TRIAL_PROMOTED = "trial-promoted"  # bracket, rung, target

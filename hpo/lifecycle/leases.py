@@ -31,7 +31,7 @@ LONGEST_WAIT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A trial under lease, with what training it needs."""
+    """A trial under lease, with what training it needs. ``alone``: its device to itself, since memory ran out before."""
 
     study: UUID
     number: int
@@ -45,6 +45,7 @@ class Claimed:
     checkpoints: Sequence[StoredCheckpoint]
     stops: tuple[int, ...]
     definition: Definition
+    alone: bool
     split_sha256: str | None = None
     final: Literal["train", "train_and_validation"] | None = None
 
@@ -81,6 +82,7 @@ def claim(
         checkpoints=newest(tx, row.id, row.resume_from) if row.last_step else (),
         stops=definition.engine.stops(row.bracket),
         definition=definition,
+        alone=row.alone,
         split_sha256=row.split_sha256,
         final=row.final,
     )

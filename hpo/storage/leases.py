@@ -16,7 +16,7 @@ from hpo.storage.batch import find, run
 
 _CLAIMED = """
     t.id, t.study_id, t.number, t.bracket, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step,
-    t.target_step, t.resume_from, t.final,
+    t.target_step, t.resume_from, t.oom_failures > 0 AS alone, t.final,
     s.queued AS study_queued, s.running AS study_running,
     coalesce(s.split_sha256, (SELECT r.split_sha256 FROM study r
       WHERE r.contest_id = s.contest_id AND r.split_sha256 IS NOT NULL LIMIT 1)) AS split_sha256"""
@@ -49,12 +49,13 @@ taken AS (
     promoted = false, stop_requested = NULL, updated_at = clock_timestamp()
   FROM cand, slot WHERE t.id = cand.id AND slot.id = t.study_id RETURNING t.*),
 begun AS (
-  INSERT INTO attempt (trial_id, attempt, lease_id, worker, start_step)
-  SELECT id, attempt, lease_id, worker, last_step FROM taken),
+  INSERT INTO attempt (trial_id, attempt, lease_id, worker, start_step, alone)
+  SELECT id, attempt, lease_id, worker, last_step, oom_failures > 0 FROM taken),
 told AS (
   INSERT INTO event (study_id, seq, type, number, data)
   SELECT taken.study_id, slot.last_seq, 'trial-started', taken.number,
-    jsonb_build_object('worker', taken.worker, 'attempt', taken.attempt, 'from', taken.last_step)
+    jsonb_build_object('worker', taken.worker, 'attempt', taken.attempt, 'from', taken.last_step,
+      'alone', taken.oom_failures > 0)
   FROM taken, slot)
 SELECT {_CLAIMED} FROM taken t, slot s"""
 

@@ -275,6 +275,29 @@ def test_out_of_memory_is_tried_once_more_and_then_final(repository: Repository)
     assert (row.state, row.error["type"], row.oom_failures, row.infra_failures) == ("failed", "oom", 2, 0)
 
 
+def test_what_ran_out_of_memory_has_its_device_to_itself_from_then_on_and_the_record_says_so(
+    repository: Repository,
+) -> None:
+    study = repository.create(scheduler=FIFO, budget={"max_trials": 1})
+    seen = []
+    for ending in ("infra", "oom", "drain", "infra"):
+        held = repository.claim(study)
+        seen.append(held.alone)
+        if ending == "drain":
+            repository.release(held)
+        else:
+            repository.fail(held, ending)
+    assert seen == [False, False, True, True]
+    told = repository.one(
+        "SELECT (SELECT array_agg(alone ORDER BY attempt) FROM attempt WHERE trial_id = %(id)s) AS attempts,"
+        " (SELECT array_agg((data->>'alone')::boolean ORDER BY seq) FROM event"
+        "  WHERE study_id = %(study)s AND type = 'trial-started') AS events",
+        id=repository.trial(held).id,
+        study=study,
+    )
+    assert told.attempts == told.events == seen
+
+
 @pytest.mark.parametrize("kind", ["user_error", "ValueError"])
 def test_a_users_error_is_never_tried_again(repository: Repository, kind: str) -> None:
     held = repository.claim(repository.create(scheduler=FIFO))
