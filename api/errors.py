@@ -31,6 +31,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "name_taken": (409, "Name is taken", "Choose another name."),
     "invalid_state": (409, "Not possible in this state", "`detail` says which state it is in."),
     "use_pareto": (409, "No single best trial", "Ask for the study's `/pareto`: it has several objectives."),
+    "not_confirmed": (409, "Winners are not confirmed", "`detail` says why; `confirmation` of the study says more."),
     "lease_lost": (409, "Lease is lost", "Another worker has the trial or it has ended: drop its work."),
     "key_in_flight": (409, "Same request is being answered", "Ask again in a moment with the same key."),
     "protocol_mismatch": (409, "Worker speaks another protocol version", "Install the server's version of Ladder."),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from api.schemas.studies import BestTrial, Condition, Counts, RungRead, StudyRead, Usage
+from api.schemas.studies import BestTrial, Condition, ConfirmationRead, Counts, RungRead, StudyRead, Usage
 from api.schemas.trials import (
     ArtifactRead,
     AttemptRead,
@@ -22,6 +22,7 @@ from api.schemas.trials import (
 from api.schemas.workers import WorkerRead
 from hpo.analysis.classification import classification
 from hpo.checkpoints.base import file_name
+from hpo.domain.errors import NotConfirmed
 from hpo.domain.merit import INFEASIBLE
 from hpo.domain.study import StudyState
 from hpo.lifecycle.definitions import Definition
@@ -45,10 +46,29 @@ def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
         conditions=conditions(tx, row, live_s=live_s),
         split_sha256=row.split_sha256,
         class_names=row.class_names,
+        confirms=row.confirms,
+        confirmation=None if row.confirmation is None else ConfirmationRead.model_validate(row.confirmation),
         created_at=row.created_at,
         updated_at=row.updated_at,
         finished_at=row.finished_at,
     )
+
+
+def confirmation_read(tx: Connection, row: Row[Any]) -> ConfirmationRead:
+    """The confirmation of a study's winners. Raises NotConfirmed, saying why there is none."""
+    spec, found = StudySpec.model_validate(row.spec), row.confirmation
+    if spec.confirm is None:
+        raise NotConfirmed(f"study {row.name} did not ask for it: give the study `confirm`")
+    if found is None:
+        state = StudyState(row.state)
+        why = "was cancelled" if state is StudyState.CANCELLED else f"is {state}"
+        raise NotConfirmed(f"study {row.name} {why}: winners are confirmed once a study has finished")
+    if found["state"] == "running":
+        ended, trials = studies.ended(tx, found["study_id"])
+        raise NotConfirmed(f"study {found['study']} is at it: {ended} of {trials} trials have ended")
+    if found["state"] == "failed":
+        raise NotConfirmed(f"it failed: {found['reason']}")
+    return ConfirmationRead.model_validate(found)
 
 
 def best_trial(row: Row[Any], spec: StudySpec, metrics: dict[str, Any]) -> BestTrial:
@@ -98,6 +118,7 @@ def trial_read(row: Row[Any], definition: Definition) -> TrialRead:
         target_step=row.target_step,
         attempt=row.attempt,
         worker=row.worker if row.state == "running" else None,
+        final=row.final,
         error=row.error,
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -12,6 +12,7 @@ from api.deps import Parts, Reader, Writer
 from api.errors import responses
 from api.schemas.studies import (
     BestList,
+    ConfirmationRead,
     DryRun,
     ParetoFront,
     RungList,
@@ -23,7 +24,7 @@ from api.schemas.studies import (
     StudyVerb,
 )
 from api.strict_json import StrictRoute
-from api.views import best_trial, rung_reads, study_read
+from api.views import best_trial, confirmation_read, rung_reads, study_read
 from hpo.analysis.pareto import front, hypervolume, reference_point
 from hpo.domain.errors import FieldError, InvalidSpec, Malformed, UsePareto
 from hpo.domain.study import StudyState
@@ -62,7 +63,7 @@ def create_study(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a study; control starts it as soon as the transaction has committed. A dry run stores nothing."""
-    spec = lifecycle.normalise(body.to_spec())
+    spec = lifecycle.normalise(body.to_spec(), installed=parts.settings.trainers)
     if dry_run:
         return answer(_dry_run(spec, epoch_s, workers))
 
@@ -101,6 +102,7 @@ def list_studies(
     caller: Reader,
     state: Annotated[list[StudyState] | None, Query()] = None,
     label: Annotated[list[Text] | None, Query(description="key:value, may be repeated")] = None,
+    confirmations: Annotated[bool, Query(description="true: also the studies that confirm others")] = False,
     order_by: Literal["updated_at", "-updated_at"] = "-updated_at",
     page_size: PageSize = 50,
     page_token_: Annotated[str | None, Query(alias="page_token", max_length=1000)] = None,
@@ -108,7 +110,8 @@ def list_studies(
     """Studies by the time of their last change, newest first unless asked otherwise."""
     size = min(page_size, 1000)
     labels = dict(_label(text) for text in label or [])
-    filters = {"state": sorted(state or []), "label": labels, "order_by": order_by}
+    filters: dict[str, Any] = {"state": sorted(state or []), "label": labels, "order_by": order_by}
+    filters["confirmations"] = confirmations
     token = read_token(filters, page_token_)
     after = None if token is None else _key(token)
 
@@ -118,6 +121,7 @@ def list_studies(
             caller.project,
             states=[s.value for s in state or []],
             labels=labels,
+            confirmations=confirmations,
             descending=order_by.startswith("-"),
             after=after,
             limit=size + 1,
@@ -193,12 +197,24 @@ def get_rungs(study: Study, parts: Parts, caller: Reader) -> Response:
     return answer(parts.db.read(work))
 
 
-@router.get("/{study}/best", response_model=BestList, responses=responses("not_found", "use_pareto"))
-def get_best(study: Study, parts: Parts, caller: Reader, top: Annotated[int, Query(ge=1, le=100)] = 5) -> Response:
-    """The best trials by the objective at their newest step."""
+@router.get(
+    "/{study}/best",
+    response_model=BestList | ConfirmationRead,
+    responses=responses("not_found", "use_pareto", "not_confirmed"),
+)
+def get_best(
+    study: Study,
+    parts: Parts,
+    caller: Reader,
+    top: Annotated[int, Query(ge=1, le=100)] = 5,
+    confirmed: Annotated[bool, Query(description="true: instead what became of the winners, trained anew")] = False,
+) -> Response:
+    """The best trials by the objective at their newest step; with ``confirmed`` the confirmation."""
 
-    def work(tx: Connection) -> BestList:
+    def work(tx: Connection) -> BestList | ConfirmationRead:
         row = stored.get(tx, caller.project, study)
+        if confirmed:
+            return confirmation_read(tx, row)
         spec = parts.definitions.get(tx, row.id).spec
         if len(spec.objectives) > 1:
             raise UsePareto(f"the study has {len(spec.objectives)} objectives and no single best: ask for its pareto")

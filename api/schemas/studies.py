@@ -98,6 +98,66 @@ class BestTrial(Out):
     metrics: dict[str, float | None] = Field(default_factory=dict, description="null where a value is not finite")
 
 
+class Candidate(Out):
+    """A winner of the search with its replicates; all values are of the objective's metric."""
+
+    params: dict[str, Any]
+    trial: int = Field(description="of the search, the best one with these params")
+    search_value: float
+    values: list[float] = Field(description="of the replicates that came to their end, or of the folds")
+    n: int
+    mean: float | None
+    ci95: float | None = Field(description="half the 95 % confidence interval of the mean (Student's t)")
+    gap: float | None = Field(description="search_value minus mean: where more is better, what was promised too much")
+    failed: int = Field(description="replicates without a value, or outside of an outcome constraint")
+
+
+class FinalCheckpoint(Out):
+    id: UUID
+    step: int
+    sha256: str
+
+
+class Recommendation(Out):
+    """The winner with the best mean, and the network of it that was tested."""
+
+    params: dict[str, Any]
+    trial: int
+    search_value: float
+    n: int
+    mean: float | None
+    ci95: float | None
+    gap: float | None
+    final_trial: int | None = Field(description="of the study that confirms; null where none was begun")
+    checkpoint: FinalCheckpoint | None
+
+
+class SealedScore(Out):
+    """What the recommended network scored on the test part, which nothing else has read."""
+
+    acc: float | None
+    acc_low: float | None = Field(description="the 95 % interval of acc (Wilson's score interval)")
+    acc_high: float | None
+    loss: float | None
+    images: int | None
+    metrics: dict[str, float | None] = Field(description="as they were reported; null where one is not finite")
+
+
+class ConfirmationRead(Out):
+    """The winners of a study, trained anew by another: what is left of what they promised."""
+
+    state: Literal["running", "finished", "failed"]
+    reason: str | None = Field(description="why it failed")
+    study: str | None = Field(description="name of the study that confirms")
+    study_id: UUID | None
+    seeds: int | None = Field(description="replicates of each candidate")
+    folds: int | None = Field(description="or the folds that one was trained on")
+    train_on: Literal["train", "train_and_validation"] = Field(description="what the network tested has learned from")
+    candidates: list[Candidate]
+    recommendation: Recommendation | None
+    test: SealedScore | None
+
+
 class StudyRead(StudySpec):
     """The normalised definition (the seed is filled in) and how the study stands."""
 
@@ -113,6 +173,8 @@ class StudyRead(StudySpec):
     conditions: list[Condition]
     split_sha256: str | None = Field(None, description="of the data and its split, which all trials share; once known")
     class_names: list[str] | None = Field(None, description="of the data, in the order of its labels; once known")
+    confirms: UUID | None = Field(None, description="the study whose winners this one trains anew")
+    confirmation: ConfirmationRead | None = Field(None, description="of its winners, once the search has ended")
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None = None

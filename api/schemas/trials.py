@@ -1,7 +1,7 @@
 """Trials, their metrics, decisions, attempts and artifacts as the API shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -30,6 +30,9 @@ class TrialRead(Out):
     target_step: int
     attempt: int
     worker: str | None
+    final: Literal["train", "train_and_validation"] | None = Field(
+        None, description="of the trial that a confirmation ends with: what it learns from before it is tested"
+    )
     error: dict[str, Any] | None
     created_at: datetime
     updated_at: datetime

@@ -67,6 +67,12 @@ class UsePareto(LadderError):
     code = "use_pareto"
 
 
+class NotConfirmed(LadderError):
+    """The study's winners were not confirmed: nobody asked for it, it still goes on, or it came to nothing."""
+
+    code = "not_confirmed"
+
+
 class LeaseLost(LadderError):
     """Another worker has claimed the trial since, or it ended: the caller's work is void."""
 

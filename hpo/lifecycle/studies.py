@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
@@ -14,19 +14,21 @@ from hpo.choose import resolve
 from hpo.domain.errors import FieldError, InvalidSpec, InvalidState, NameTaken, NotFound, StaleRevision
 from hpo.domain.events import EventType
 from hpo.domain.study import STUDY_EDGES, StudyState
-from hpo.lifecycle import warm_start
+from hpo.lifecycle import conclude, warm_start
 from hpo.lifecycle.outcome import Outcome
 from hpo.schedulers.build import build_scheduler
 from hpo.space.check import space_errors
 from hpo.space.space import Space, problems
 from hpo.spec.check import check
 from hpo.spec.compatible import incompatible
+from hpo.spec.confirm import confirm_errors
 from hpo.spec.errors import errors_of
 from hpo.spec.samplers import ManualSamplerSpec
 from hpo.spec.search import MAX_TRIALS, Budget
 from hpo.spec.study import EXTERNAL, StudySpec
 from hpo.storage import enqueued, rungs
 from hpo.storage.change import StudyChange
+from models.catalog import TRAINERS
 
 SHOWN_AHEAD = 500  # trials whose brackets have their rungs from the start
 # What has laid out the whole space when the study began.
@@ -50,12 +52,12 @@ _TARGETS: dict[Verb, StudyState] = {
 _ONLY_FROM: dict[Verb, StudyState] = {"start": StudyState.CREATED, "resume": StudyState.PAUSED}
 
 
-def normalise(spec: StudySpec) -> StudySpec:
-    """Check the spec as a whole and fill in what chance and ``auto`` decide.
+def normalise(spec: StudySpec, *, installed: Collection[str] = ()) -> StudySpec:
+    """Check the spec as a whole and fill in what chance and ``auto`` decide. ``installed``: see hpo.spec.check.
 
     Raises InvalidSpec naming every wrong field.
     """
-    _refuse([*incompatible(spec), *check(spec), *space_errors(spec)])
+    _refuse([*incompatible(spec), *check(spec, installed=installed), *space_errors(spec)])
     if spec.sampler.seed is None:
         seeded = spec.sampler.model_copy(update={"seed": secrets.randbelow(2**31)})
         spec = spec.model_copy(update={"sampler": seeded})
@@ -71,7 +73,9 @@ def normalise(spec: StudySpec) -> StudySpec:
     if len(spec.enqueue) > spec.max_trials:
         message = f"at most max_trials = {spec.max_trials} configurations can be enqueued, got {len(spec.enqueue)}"
         raise InvalidSpec(FieldError("/enqueue", "above_max_trials", message))
-    return resolve(spec)
+    spec = resolve(spec)
+    _refuse(confirm_errors(spec))  # at last: a population that ``auto`` stands for has nothing to confirm
+    return spec
 
 
 def _refuse(errors: Sequence[FieldError]) -> None:
@@ -80,17 +84,26 @@ def _refuse(errors: Sequence[FieldError]) -> None:
 
 
 def create(
-    tx: Connection, project: UUID, spec: StudySpec, *, start: bool, contest: UUID | None = None
+    tx: Connection,
+    project: UUID,
+    spec: StudySpec,
+    *,
+    start: bool,
+    contest: UUID | None = None,
+    confirms: UUID | None = None,
 ) -> Outcome[UUID]:
-    """Store a normalised spec as a new study. Raises NameTaken, NotFound for an unknown study to start warm from."""
+    """Store a normalised spec as a new study, of a contest or to confirm another study where these are named.
+
+    Raises NameTaken, NotFound for an unknown study to start warm from.
+    """
     earlier = None if spec.warm_start is None else warm_start.collect(tx, project, spec)
     state = StudyState.RUNNING if start else StudyState.CREATED
     budget = spec.budget
     created = tx.exec_driver_sql(
         "INSERT INTO study (id, project_id, name, state, spec, queue, priority, max_trials, max_running, max_failed,"
-        " budget, earlier, contest_id, started_at) VALUES (uuidv7(), %(project)s, %(name)s, %(state)s, %(spec)s,"
-        " %(queue)s, %(priority)s,"
-        " %(max_trials)s, %(max_running)s, %(max_failed)s, %(budget)s, %(earlier)s, %(contest)s,"
+        " budget, earlier, contest_id, confirms, started_at) VALUES (uuidv7(), %(project)s, %(name)s, %(state)s,"
+        " %(spec)s, %(queue)s, %(priority)s, %(max_trials)s, %(max_running)s, %(max_failed)s, %(budget)s, %(earlier)s,"
+        " %(contest)s, %(confirms)s,"
         " CASE WHEN %(start)s THEN clock_timestamp() END) ON CONFLICT (project_id, name) DO NOTHING RETURNING id",
         {
             "project": project,
@@ -105,6 +118,7 @@ def create(
             "budget": budget.max_epochs,
             "earlier": None if earlier is None else json.dumps(earlier, allow_nan=False),
             "contest": contest,
+            "confirms": confirms,
             "start": start,
         },
     ).scalar_one_or_none()
@@ -125,8 +139,8 @@ def create(
 
 def lock(tx: Connection, project: UUID, study: UUID) -> Row[Any]:
     row = tx.exec_driver_sql(
-        "SELECT id, state, state_reason, revision, spec, last_seq, next_number, running, spent, reserved, max_trials"
-        " FROM study WHERE id = %(id)s AND project_id = %(project)s FOR NO KEY UPDATE",
+        "SELECT id, state, state_reason, revision, spec, last_seq, next_number, running, spent, reserved, max_trials,"
+        " confirms FROM study WHERE id = %(id)s AND project_id = %(project)s FOR NO KEY UPDATE",
         {"id": study, "project": project},
     ).one_or_none()
     if row is None:
@@ -155,6 +169,8 @@ def command(tx: Connection, project: UUID, study: UUID, verb: Verb) -> Outcome[N
         change.batch.add("UPDATE study SET started_at = clock_timestamp() WHERE id = %(id)s", id=study)
     change.bump(state=target.value, state_reason=reason)
     change.run(tx)
+    if target is StudyState.CANCELLED:
+        conclude.conclude(tx, study)
     return Outcome(None, advance=study)
 
 
@@ -173,6 +189,7 @@ def patch(
     row = lock(tx, project, study)
     if revision is not None and revision != row.revision:
         raise StaleRevision(f"the study is at revision {row.revision}, If-Match said {revision}")
+    _refuse([*_fixed_errors(row, changes)])
     stored = StudySpec.model_validate(row.spec)
     budget = {**row.spec["budget"], **changes.get("budget", {})}
     spec = _valid({**row.spec, **changes, "budget": budget})
@@ -204,6 +221,19 @@ def _valid(data: dict[str, Any]) -> StudySpec:
         raise InvalidSpec(*errors_of(error, data)) from error
 
 
+def _fixed_errors(row: Row[Any], changes: dict[str, Any]) -> Iterator[FieldError]:
+    """What a study that confirms was given with its trials, which are decided from its start."""
+    if row.confirms is None:
+        return
+    message = "the trials of a study that confirms another are decided: change labels, description or max_concurrent"
+    for name in SPACE:
+        if name in changes:
+            yield FieldError(f"/{name}", "confirming", message)
+    for name in changes.get("budget", {}):
+        if name != "max_concurrent":
+            yield FieldError(f"/budget/{name}", "confirming", message)
+
+
 def _budget_errors(row: Row[Any], spec: StudySpec) -> Iterator[FieldError]:
     for field, least, what in (
         ("max_trials", row.next_number, "trials created"),
@@ -229,7 +259,9 @@ def _space_edit_errors(old: StudySpec, new: StudySpec, changes: dict[str, Any]) 
         if param.name not in known and param.type != "fixed" and param.default is None:
             message = f"{param.name!r} is new: give the default that the trials so far count as having had"
             yield FieldError(f"/search_space/{index}/default", "default_missing", message)
-    yield from (*incompatible(new), *check(new), *space_errors(new))
+    # Whether its trainer is allowed was decided when the study was created.
+    found = check(new, installed=() if old.trainer.name in TRAINERS else (old.trainer.name,))
+    yield from (*incompatible(new), *found, *space_errors(new))
 
 
 def enqueue(tx: Connection, project: UUID, study: UUID, params: dict[str, Any], *, repeat: int) -> Outcome[int]:
@@ -241,6 +273,8 @@ def enqueue(tx: Connection, project: UUID, study: UUID, params: dict[str, Any], 
     row = lock(tx, project, study)
     if StudyState(row.state) not in (StudyState.CREATED, StudyState.RUNNING, StudyState.PAUSED):
         raise InvalidState(f"a study that is {row.state} takes no more configurations")
+    if row.confirms is not None:
+        raise InvalidState("a study that confirms another takes no configurations but its winners")
     spec = StudySpec.model_validate(row.spec)
     _refuse([replace(one, pointer=f"/params{one.pointer}") for one in problems(Space.of(spec), params)])
     waiting = enqueued.count(tx, study)

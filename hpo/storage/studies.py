@@ -48,17 +48,23 @@ def page(
     *,
     states: Sequence[str],
     labels: dict[str, str],
+    confirmations: bool,
     descending: bool,
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Studies by the time of their last change, ``limit`` of them past the key ``after``."""
+    """Studies by the time of their last change, ``limit`` of them past the key ``after``.
+
+    Those that confirm others only if asked for.
+    """
     s = StudyRow
     query = select(s.__table__).where(s.project_id == project)
     if states:
         query = query.where(s.state.in_(states))
     if labels:
         query = query.where(s.spec["labels"].contains(labels))
+    if not confirmations:
+        query = query.where(s.confirms.is_(None))
     key = tuple_(s.updated_at, s.id)
     if after is not None:
         query = query.where(key < after if descending else key > after)
@@ -138,6 +144,13 @@ def newest_metrics(tx: Connection, trials: Sequence[int]) -> dict[int, dict[str,
         {"ids": list(trials)},
     )
     return {row.id: row.metrics for row in rows}
+
+
+def ended(tx: Connection, study: UUID | str) -> tuple[int, int]:
+    """How many trials of a study have ended, and how many there may be."""
+    query = "SELECT complete + pruned + failed + cancelled AS ended, max_trials FROM study WHERE id = %(id)s"
+    row = tx.exec_driver_sql(query, {"id": str(study)}).one()
+    return row.ended, row.max_trials
 
 
 def rung_table(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
