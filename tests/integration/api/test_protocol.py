@@ -402,7 +402,7 @@ def test_workers_are_listed_by_name_in_pages(api: Api) -> None:
 
 def test_a_worker_of_another_protocol_version_is_refused(api: Api) -> None:
     answer = api.call("PUT", "/workers/old", WORKER | {"protocol_version": 0}, scope="worker")
-    assert "protocol 2, the worker speaks 0" in problem(answer, 409, "protocol_mismatch")["detail"]
+    assert "protocol 3, the worker speaks 0" in problem(answer, 409, "protocol_mismatch")["detail"]
     problem(api.get("/workers/old"), 404, "not_found")
 
 

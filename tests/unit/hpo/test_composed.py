@@ -175,3 +175,13 @@ def test_the_cutoff_is_the_loss_of_the_last_that_may_go_on() -> None:
 def test_beyond_the_last_stop_there_is_none() -> None:
     with pytest.raises(IndexError):
         Composed(ASHA).next_stop(0, 9)
+
+
+def test_who_ends_of_its_own_accord_competes_where_it_was_due_and_is_waited_for_nowhere() -> None:
+    composed = Composed(ASHA)
+    here, beyond = composed.ended(Arrival(4, 0, 2, 8, 0.3, violation=0.0), 1)
+    assert here.entry == RungEntry(4, 0, 1, 0.3, 8)
+    assert (here.action, here.resource, here.waiting) == (Action.COMPLETE, 3, False)
+    assert (beyond.entry, beyond.action) == (RungEntry(4, 0, 2, WORST, 8), Action.STOP)
+    (only,) = Composed(Fifo(9)).ended(Arrival(4, 0, 2, 8, 0.3, violation=2.0), 0)
+    assert (only.entry.loss, only.resource) == (merit(0.3, 2.0), 9)

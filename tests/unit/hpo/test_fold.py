@@ -90,3 +90,10 @@ def test_a_study_is_its_trials_by_number() -> None:
 def test_an_event_before_its_trial_is_refused() -> None:
     with pytest.raises(IndexError):
         HistoryFold().apply(Event(1, EventType.TRIAL_STARTED, 0, {"decision": "stop"}))
+
+
+def test_a_trial_that_ended_of_its_own_accord_counts_at_the_rung_it_was_due_at() -> None:
+    end = {"step": 5, "loss": 0.6, "counts_at": 9, "violation": 0.5, "state": "complete", "end_class": "complete"}
+    record = folded((EventType.TRIAL_REPORTED, decided(3, 0.7)), (EventType.TRIAL_FINISHED, end))
+    assert record.losses == ((3, 0.7), (9, 0.6))
+    assert (record.state, record.loss, record.violation) == (TrialState.COMPLETE, 0.6, 0.5)

@@ -10,6 +10,7 @@ import pytest
 from ladder.cli import run
 from ladder.ports import free_port
 from tests.unit.ladder.serving import RUNG, STUDY, Reply, problem, serving
+from tests.unit.ladder.test_client import CONFUSION
 
 SPEC = "name: digits\nobjectives:\n  - {metric: val_acc, direction: maximize}\nsampler: {type: tpe, seed: 7}\n"
 
@@ -238,3 +239,19 @@ def test_the_client_loads_no_server_part() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_confusion_matrix_is_shown_with_the_scores_of_its_classes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Reply(200, CONFUSION)) as server:
+        at(server.url, monkeypatch)
+        assert run(["trial", "confusion", "digits", "3", "--step", "9"]) == 0
+        shown = capsys.readouterr().out
+        assert run(["trial", "confusion", "digits", "3", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == CONFUSION
+    assert [asked.path.partition("/3/")[2] for asked in server.asked] == ["confusion?step=9", "confusion"]
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["dog", "0.8", "1", "0.889", "4"] in rows
+    assert ["macro", "0.9", "0.875", "0.873", "8"] in rows
+    assert rows[-2:] == [["cat", "3", "1"], ["dog", "0", "4"]]

@@ -196,3 +196,21 @@ def test_a_download_whose_bytes_are_wrong_is_refused(tmp_path: Path) -> None:
         assert client.studies.download("digits", 0, artifact, tmp_path / "file").read_text() == "abc"
         with pytest.raises(ApiError, match="sha256"):
             client.studies.download("digits", 0, artifact, tmp_path / "file")
+
+
+CONFUSION = {
+    "step": 9, "class_names": ["cat", "dog"], "matrix": [[3, 1], [0, 4]], "accuracy": 0.875, "balanced_accuracy": 0.875,
+    "macro": {"precision": 0.9, "recall": 0.875, "f1": 0.873},
+    "per_class": [
+        {"name": "cat", "precision": 1.0, "recall": 0.75, "f1": 0.857, "support": 4},
+        {"name": "dog", "precision": 0.8, "recall": 1.0, "f1": 0.889, "support": 4},
+    ],
+}  # fmt: skip
+
+
+def test_a_confusion_matrix_is_asked_for_by_step_or_as_the_newest() -> None:
+    with serving(Reply(200, CONFUSION)) as server, Client(server.url, "t") as client:
+        assert client.studies.confusion("my study", 3).matrix == [[3, 1], [0, 4]]
+        assert client.studies.confusion("my study", 3, step=9).per_class[1].name == "dog"
+    path = "/api/v1/studies/my%20study/trials/3/confusion"
+    assert [asked.path for asked in server.asked] == [path, f"{path}?step=9"]
