@@ -25,15 +25,15 @@ def none(batch: Tensor) -> Tensor:
 def crop_flip(batch: Tensor) -> Tensor:
     """A shift by up to an eighth of the side with mirrored edges, and half the images mirrored (He et al. 2016)."""
     count, _, height, width = batch.shape
-    where = {"device": batch.device}
+    where = batch.device
     reach = max(1, height // 8)
-    down, right = torch.randint(-reach, reach + 1, (2, count, 1), **where)
-    rows = _mirrored(torch.arange(height, **where) + down, height)
-    columns = _mirrored(torch.arange(width, **where) + right, width)
-    flipped = torch.rand(count, 1, **where) < 0.5
+    down, right = torch.randint(-reach, reach + 1, (2, count, 1), device=where)
+    rows = _mirrored(torch.arange(height, device=where) + down, height)
+    columns = _mirrored(torch.arange(width, device=where) + right, width)
+    flipped = torch.rand(count, 1, device=where) < 0.5
     columns = torch.where(flipped, width - 1 - columns, columns)
-    images = torch.arange(count, **where)
-    # One gather does all: no padded copy is made. Its result has the channels last, which is how the network wants them.
+    images = torch.arange(count, device=where)
+    # One gather does all, no padded copy is made; its result has the channels last, as the network wants them.
     return batch[images[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
@@ -67,7 +67,8 @@ def randaugment(batch: Tensor) -> Tensor:
     from models._torchvision import import_transforms
 
     change = import_transforms().RandAugment()
-    return torch.cat([change(part.contiguous()) for part in batch.split(DRAWN_TOGETHER)])
+    parts = batch.split(DRAWN_TOGETHER)  # type: ignore[no-untyped-call]
+    return torch.cat([change(part.contiguous()) for part in parts])
 
 
 POLICIES: Mapping[str, Policy] = {

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from models.catalog import parse_config
 from models.checkpoint import CorruptCheckpoint, load
-from models.data import check_unchanged, sealed_test
-from models.image_cnn import device, exact, network_of, on_device, score
+from models.data import check_unchanged, load_split
+from models.image_cnn import score_test
 from models.image_config import ImageCnnConfig
 from models.job import BadData, InvalidConfig
+from models.training import Training
 
 
 def evaluate_test(checkpoint: Path, data_root: Path) -> dict[str, float | int]:
@@ -27,13 +28,12 @@ def evaluate_test(checkpoint: Path, data_root: Path) -> dict[str, float | int]:
     config = parse_config(identity.trainer, identity.config)
     if not isinstance(config, ImageCnnConfig):
         raise InvalidConfig("trainer", f"got {identity.trainer}, which has no test images")
-    sealed = sealed_test(config, data_root)
-    check_unchanged(sealed.sha256, identity.split_sha256, config, data_root)
-    with exact(seed=0, threads=1):
-        loss, accuracy = score(
-            network_of(loaded, config, sealed.image), on_device(sealed.images), sealed.scaling.to(device())
-        )
-    return {"test_acc": accuracy, "test_loss": loss, "images": len(sealed.images.labels)}
+    split = load_split(config, data_root)
+    check_unchanged(split.sha256, identity.split_sha256, config, data_root)
+    training = Training(config, split, seed=0, length=identity.step, threads=1, precision=identity.precision)
+    training.restore(loaded)
+    found = score_test(training, data_root)
+    return {"test_acc": found["test_acc"], "test_loss": found["test_loss"], "images": int(found["test_images"])}
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ def lr_at(config: ImageCnnConfig, progress: float) -> float:
     if progress < config.warmup:
         return config.lr * progress / config.warmup
     if config.schedule == "step":
-        # A little more than the progress: a third of the training is over when 3 of 9 epochs are, whatever the rounding.
+        # A third of the training is over when 3 of 9 epochs are, whatever the rounding: hence a little more.
         return config.lr * config.decay_factor ** math.floor(progress / config.decay_every + 1e-9)
     if config.schedule == "cosine":
         return config.lr * _fall((progress - config.warmup) / (1 - config.warmup))
@@ -73,7 +73,7 @@ def set_lr(optimizer: optim.Optimizer, lr: float) -> None:
 
 
 def restrain(config: ImageCnnConfig, parameters: list[nn.Parameter]) -> None:
-    """Between backward pass and step: the gradient of the L1 penalty on weights (biases are free), then the clipping."""
+    """Between backward pass and step: add the L1 penalty's gradient to weights (biases are free), then clip."""
     if config.l1:
         weights = [each for each in parameters if each.grad is not None and each.dim() > 1]
         signs = torch._foreach_sign([each.detach() for each in weights])

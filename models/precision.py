@@ -7,7 +7,6 @@ accuracy: benchmarks/results, fp32 against bf16 over ten seeds.
 import time
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from statistics import median
 from typing import Literal
 
 import torch
@@ -21,7 +20,7 @@ Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 PAYS_FROM = 1.15  # times the speed of fp32: below it, the plainer arithmetic wins
-ROUNDS = 5
+ROUNDS = 8
 
 
 def chosen(config: ImageCnnConfig, threads: int) -> Precision:
@@ -45,20 +44,19 @@ def bf16_pays(threads: int) -> bool:
         return False
     with arithmetic(0, threads, deterministic=True):
         network = nn.Sequential(
-            nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 144, 64)
-        ).to(memory_format=torch.channels_last)
+            nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 144, 64)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.rand(64, 3, 16, 16).contiguous(memory_format=torch.channels_last)
         for precision in ("fp32", "bf16"):
             _step_s(network, images, precision)  # the first one compiles kernels
-        # In turns, so that a load from elsewhere slows both alike.
+        # In turns, and the fastest of each counts: what else runs here must not decide.
         pairs = [(_step_s(network, images, "fp32"), _step_s(network, images, "bf16")) for _ in range(ROUNDS)]
-    return median(fp32 / bf16 for fp32, bf16 in pairs) >= PAYS_FROM
+    return min(fp32_s for fp32_s, _ in pairs) >= PAYS_FROM * min(bf16_s for _, bf16_s in pairs)
 
 
 def _step_s(network: nn.Module, images: torch.Tensor, precision: Precision) -> float:
     started = time.perf_counter()
-    for _ in range(2):
-        with autocast(precision):
-            loss = network(images).float().square().mean()
-        loss.backward()
+    with autocast(precision):
+        loss = network(images).float().square().mean()
+    loss.backward()
     return time.perf_counter() - started

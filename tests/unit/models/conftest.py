@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.job import TrainJob
 
@@ -27,7 +28,8 @@ def job(tmp_path: Path) -> Job:
 
     def make(trainer: str = "image-cnn", **entries: Any) -> TrainJob:
         values = {"seed": 3, "from_step": 0, "max_resource": 2, "resume": None, "data_root": tmp_path, "threads": 1}
-        fields = {name: entries.pop(name, value) for name, value in values.items()}
+        names = {*values, "final", "split_sha256", "cache_root", "inherits"} & {*values, *entries}
+        fields = {name: entries.pop(name, values.get(name)) for name in names}
         return TrainJob(trainer=trainer, config=entries, **fields)
 
     return make
@@ -64,4 +66,24 @@ def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cifar10, "test_list", [write("test_batch", batch(6))])
     meta = write("batches.meta", {"label_names": names})
     monkeypatch.setattr(cifar10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
+    return folder
+
+
+def grey_images(per_class: int, side: int = 28, *, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [N, side, side] with class k brighter the larger k is, and int64 labels, classes interleaved."""
+    labels = np.tile(np.arange(classes), per_class)
+    noise = np.random.default_rng(seed).integers(0, 30, (len(labels), side, side))
+    return (noise + 200 // classes * labels[:, None, None]).astype(np.uint8), labels
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """``photos`` in the data root: 20 PNG of 24x16 px in each of cat (dark), dog and emu (bright)."""
+    folder = tmp_path / "photos"
+    draw = np.random.default_rng(0)
+    for brightness, name in enumerate(("cat", "dog", "emu")):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(80 * brightness, 80 * brightness + 40, (16, 24, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
     return folder
