@@ -127,6 +127,11 @@ def write_model(checkpoint: Path, manifest: Mapping[str, Any], to: Path, *, orig
 
 def _choose(client: "Client", study: str) -> tuple[str, int, bool]:
     """Study, number, and whether it is confirmed."""
+    confirmation = client.studies.read(study).confirmation
+    if confirmation is not None and confirmation.state == "finished":
+        recommended = confirmation.recommendation
+        if recommended is not None and recommended.final_trial is not None:
+            return str(confirmation.study_id), recommended.final_trial, True
     best = next(iter(client.studies.best(study)), None)
     if best is None:
         raise LocalError(f"no trial of {study} has a value yet", f"ladder study watch {study}")

@@ -265,7 +265,10 @@ def script_of(content: bytes, sha256: str, *, identity: dict[str, Any] = IDENTIT
     ]
 
 
-BEST = Reply(200, {"items": [{"number": 0, "value": 0.5, "params": {}, "state": "complete", "step": 2}]})
+BEST = (
+    Reply(200, INFO),
+    Reply(200, {"items": [{"number": 0, "value": 0.5, "params": {}, "state": "complete", "step": 2}]}),
+)
 
 
 def test_the_best_model_is_fetched_and_loads_in_plain_pytorch(
@@ -273,7 +276,7 @@ def test_the_best_model_is_fetched_and_loads_in_plain_pytorch(
 ) -> None:
     content = checkpoint(tmp_path)
     script = script_of(content, hashlib.sha256(content).hexdigest())
-    with serving(BEST, *script) as server:
+    with serving(*BEST, *script) as server:
         at(server, monkeypatch)
         assert run(["study", "export", "digits", "--what", "model", "-o", str(tmp_path / "out")]) == 0
         asked = [one.path for one in server.asked]
@@ -285,6 +288,41 @@ def test_the_best_model_is_fetched_and_loads_in_plain_pytorch(
     assert (model.card.metrics["train_loss"], model.card.params["lr"], model.card.confirmed) == (1.0, 0.01, False)
     assert model.card.checkpoint_sha256 == hashlib.sha256(content).hexdigest()
     assert model.classes == tuple("0123456789")
+
+
+def confirmation(state: str) -> dict[str, Any]:
+    """As GET /studies/{study} shows it; its study is the one with the last digit 2."""
+    winner = {"params": {}, "trial": 5, "search_value": 0.9, "n": 2, "mean": 0.85, "ci95": 0.1, "gap": 0.05}
+    test = {"acc": 0.8, "acc_low": 0.7, "acc_high": 0.9, "loss": 0.5, "images": 90, "metrics": {"test_acc": 0.8}}
+    finished = state == "finished"
+    return {
+        "state": state, "reason": None, "study": "digits.confirm", "study_id": STUDY["id"][:-1] + "2", "seeds": 2,
+        "folds": None, "train_on": "train", "candidates": [{**winner, "values": [0.8, 0.9], "failed": 0}],
+        "recommendation": {**winner, "final_trial": 2, "checkpoint": None} if finished else None,
+        "test": test if finished else None,
+    }  # fmt: skip
+
+
+def test_of_a_finished_confirmation_it_is_the_final_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = checkpoint(tmp_path)
+    script = script_of(content, hashlib.sha256(content).hexdigest())
+    with serving(Reply(200, {**INFO, "confirmation": confirmation("finished")}), *script) as server:
+        at(server, monkeypatch)
+        assert run(["study", "export", "digits", "--what", "model", "-o", str(tmp_path / "out")]) == 0
+        assert server.asked[2].path == f"/api/v1/studies/{STUDY['id'][:-1]}2/trials/2"
+    card = ladder.load_model(tmp_path / "out").card
+    assert (card.trial, card.confirmed) == (2, True)
+
+
+def test_while_a_confirmation_runs_it_is_the_best_trial_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = checkpoint(tmp_path)
+    script = script_of(content, hashlib.sha256(content).hexdigest())
+    with serving(Reply(200, {**INFO, "confirmation": confirmation("running")}), BEST[1], *script) as server:
+        at(server, monkeypatch)
+        assert run(["study", "export", "digits", "--what", "model", "-o", str(tmp_path / "out")]) == 0
+    assert ladder.load_model(tmp_path / "out").card.confirmed is False
 
 
 def test_a_trial_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +338,7 @@ def test_a_trial_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_bytes_that_are_not_those_of_the_artifact_leave_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(tmp_path / "out", monkeypatch, BEST, *script_of(b"torn", "0" * 64), what="model") == 1
+    assert export(tmp_path / "out", monkeypatch, *BEST, *script_of(b"torn", "0" * 64), what="model") == 1
     assert "want " + "0" * 64 in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -308,10 +346,10 @@ def test_bytes_that_are_not_those_of_the_artifact_leave_no_model(
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ([Reply(200, {"items": []})], "no trial of digits has a value yet"),
-        ([BEST, *script_of(b"", "0" * 64)[:2], Reply(200, {"items": []})], "trial 0 of digits has no checkpoint"),
-        ([BEST, *script_of(b"", "0" * 64)[:4], Reply(200, {"step": 2})], "trained by an external trainer"),
-        ([BEST, *script_of(b"", "0" * 64)[:4], Reply(200, "[]")], "is no JSON object"),
+        ([BEST[0], Reply(200, {"items": []})], "no trial of digits has a value yet"),
+        ([*BEST, *script_of(b"", "0" * 64)[:2], Reply(200, {"items": []})], "trial 0 of digits has no checkpoint"),
+        ([*BEST, *script_of(b"", "0" * 64)[:4], Reply(200, {"step": 2})], "trained by an external trainer"),
+        ([*BEST, *script_of(b"", "0" * 64)[:4], Reply(200, "[]")], "is no JSON object"),
     ],
 )
 def test_where_there_is_no_model_the_reason_is_told(
