@@ -2,8 +2,10 @@
 
 import math
 import random
+import re
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import yaml
 
 import ladder
+from hpo.spec.check import check
+from hpo.spec.study import StudySpec
 from models import own
 from models.checkpoint import CorruptCheckpoint
 from models.job import EpochResult, InvalidConfig, Setup, TrainJob
@@ -526,3 +531,20 @@ def test_by_hand_a_trainer_prints_its_reports(
     assert (ladder.should_stop(), ladder.restore()) == (False, None)
     with pytest.raises(TypeError, match="'loss'"):
         ladder.report(1, loss="low")
+
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "own_trainer"
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    readme = (EXAMPLE.parents[1] / "README.md").read_text()
+    assert f"```python\n{(EXAMPLE / 'digits_mlp.py').read_text()}```" in readme
+    points = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]["entry-points"]
+    [shown] = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    assert tomllib.loads(shown) == {"project": {"entry-points": points}}
+
+
+def test_the_study_of_the_example_is_valid_where_its_trainer_is_allowed() -> None:
+    spec = StudySpec.model_validate(yaml.safe_load((EXAMPLE / "study.yaml").read_text()))
+    assert [error.code for error in check(spec)] == ["unknown_trainer"]
+    assert check(spec, installed=("digits-mlp",)) == []
