@@ -6,6 +6,7 @@ until the step has been taken, so that it steps like a generator.
 """
 
 import random
+import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -135,6 +136,7 @@ def train_own(
         thread.join(end_s)
         if thread.is_alive():
             raise StillRunning(f"the trainer {job.trainer!r} goes on {end_s:g} s after ladder.report told it to end")
+        _tell_of_late_errors(session)
 
 
 def _result(job: TrainJob, said: Reported, *, finished: bool = False) -> EpochResult:
@@ -153,6 +155,14 @@ def _judge(said: Returned, session: Session, job: TrainJob) -> None:
             f"the trainer {job.trainer!r} returned after step {session.reported}, but this trial has reported "
             f"{job.from_step} steps before: without a checkpoint of its own it must do the same again"
         )
+
+
+def _tell_of_late_errors(session: Session) -> None:
+    """Print what the function raised on being told to end: its trial has been decided on, nobody else is told."""
+    while not session.said.empty():
+        said = session.said.get()
+        if isinstance(said, Returned) and said.error is not None:
+            traceback.print_exception(said.error)
 
 
 def _tell(watcher: Watcher, said: Began | Again, job: TrainJob) -> None:

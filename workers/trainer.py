@@ -11,41 +11,69 @@ import queue
 import resource
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import BinaryIO, NoReturn, Protocol
 
 from api.schemas.base import metric_out
-from api.schemas.leases import CheckpointIn
+from api.schemas.leases import MAX_CLASSES, CheckpointIn
 from hpo.checkpoints.base import file_name
+from hpo.settings import Settings
 from models.job import BadData, Diverged, EpochResult, InvalidConfig, Setup, TrainJob, Watcher
-from workers.protocol import TAIL_BYTES, Batch, Drop, Epoch, Failed, Go, Order, Park, Parked, Ready, Train, order
+from workers.protocol import (
+    TAIL_BYTES,
+    Batch,
+    Drop,
+    Epoch,
+    Failed,
+    Finished,
+    Go,
+    Loading,
+    Order,
+    Park,
+    Parked,
+    Ready,
+    Said,
+    Train,
+    order,
+)
 
 _MAX_UNSAVED = 3  # checkpoints that may fail in a row before the disk is taken for full
 _MESSAGE_CHARS = 2000
+_LOADING_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
-Say = Callable[[Batch | Epoch | Failed | Parked | Ready], None]
+Say = Callable[[Said], None]
 
 
 class TrainFunction(Protocol):
     def __call__(self, job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Telling:
     """Tells the worker how a run is set up."""
 
     say: Say
     run: int
+    _said_at: float = field(default=-_LOADING_EVERY_S, init=False)
 
     def loading(self, done: int, total: int) -> None:
-        pass
+        if time.monotonic() >= self._said_at + _LOADING_EVERY_S:  # a reader may call it for every image
+            self._said_at = time.monotonic()
+            self.say(Loading(run=self.run, done=done, total=total))
 
     def started(self, setup: Setup) -> None:
-        self.say(Batch(run=self.run))
+        names = setup.class_names if len(setup.class_names) <= MAX_CLASSES else ()
+        batch = {
+            "run": self.run,
+            "split_sha256": setup.split_sha256,
+            "class_names": [_clean(name)[:255] for name in names],
+        }
+        self.say(Batch.model_validate(batch))
 
 
 class _SaveFailed(Exception):
@@ -70,7 +98,12 @@ def run(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", s
         say(Failed.model_validate(body))
 
     try:
-        _train(task, train, orders, say)
+        results = train(task.job(), _Telling(say, task.run))
+        try:
+            _train(task, results, orders, say)
+        finally:
+            if isinstance(results, Generator):
+                results.close()  # now and not when it is collected: an installed trainer may have to be ended
     except Diverged as error:
         metrics = {name: metric_out(value) for name, value in error.metrics.items()}
         body = {"run": task.run, "kind": "diverged", "message": str(error), "step": error.step, "metrics": metrics}
@@ -84,34 +117,47 @@ def run(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", s
         failed(error, kind, soiled=kind != "corrupt")
 
 
-def _train(task: Train, train: TrainFunction, orders: "queue.SimpleQueue[Order]", say: Say) -> None:
+def _train(task: Train, results: Iterator[EpochResult], orders: "queue.SimpleQueue[Order]", say: Say) -> None:
     target, unsaved, step = task.target_step, 0, task.from_step
-    for result in train(task.job(), _Telling(say, task.run)):
+    for result in results:
+        if result.finished and result.step == step:
+            say(Finished(run=task.run))  # of its own accord, after a step that has been said already
+            return
         step = result.step
         asked = _asked(task, orders, wait=False)
         if isinstance(asked, Drop):
             return
         target = asked.target_step if isinstance(asked, Go) else target
         parking, waits = isinstance(asked, Park), step in task.rungs or step >= target
-        checkpoint = None
-        if parking or waits or step % task.checkpoint_every == 0:
+        checkpoint, kept = None, parking or waits or result.finished
+        if kept or step % task.checkpoint_every == 0:
             checkpoint, error = _save(result, task)
             unsaved = 0 if checkpoint else unsaved + 1
             # Between rungs training goes on without a checkpoint; at a rung there would be nothing to promote.
-            if checkpoint is None and (parking or waits or unsaved >= _MAX_UNSAVED):
+            if checkpoint is None and (kept or unsaved >= _MAX_UNSAVED):
                 raise _SaveFailed(f"cannot write the checkpoint of step {step}: {error}")
         say(_epoch(task, result, checkpoint, waits=waits))
-        if waits and not parking:
+        # Of one that is finished whatever the answer is: at a rung it may be another than that the trial is complete.
+        if waits and not parking and not result.finished:
             asked = _asked(task, orders, wait=True)
             if isinstance(asked, Go):
                 target = asked.target_step
                 continue
             parking = isinstance(asked, Park)
-        if parking:
+        if parking and not result.finished:
             say(Parked(run=task.run))
-        if parking or waits:
+        if parking or waits or result.finished:
             return
-    raise RuntimeError(f"the trainer {task.trainer!r} ended after step {step}, wanted {target}")
+    _without_a_word(task, step, target, say)
+
+
+def _without_a_word(task: Train, step: int, target: int, say: Say) -> None:
+    """The trainer has ended short of the target and did not say that it would."""
+    if task.resume is None or step != task.from_step:
+        raise RuntimeError(f"the trainer {task.trainer!r} ended after step {step}, wanted {target}")
+    # It had said so in an earlier attempt: the trial was paused at that very step and promoted since, or the worker
+    # died before it could tell.
+    say(Finished(run=task.run))
 
 
 def _asked(task: Train, orders: "queue.SimpleQueue[Order]", *, wait: bool) -> Go | Park | Drop | None:
@@ -144,9 +190,17 @@ def _epoch(task: Train, result: EpochResult, checkpoint: CheckpointIn | None, *,
             "seconds": result.seconds,
             "checkpoint": checkpoint,
             "waits": waits,
+            "finished": result.finished,
+            "confusion": _confusion(result) if waits or result.finished else None,
             "peak_memory_bytes": _peak_memory_bytes(),
         }
     )
+
+
+def _confusion(result: EpochResult) -> list[list[int]] | None:
+    if result.confusion is None or len(result.confusion) > MAX_CLASSES:
+        return None
+    return [list(row) for row in result.confusion]
 
 
 def _peak_memory_bytes() -> int:
@@ -204,16 +258,17 @@ def main(train: TrainFunction | None = None) -> NoReturn:
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     Thread(target=listen, args=(os.fdopen(orders_fd, "rb"), orders, die), daemon=True).start()
 
-    def say(answer: Batch | Epoch | Failed | Parked | Ready) -> None:
+    def say(answer: Said) -> None:
         answers.write(answer.line())
         answers.flush()
 
     if train is None:
         # Here and not above: the process must already be tied to its worker during the seconds that torch takes.
+        from models import own
         from models import train as training
 
         training.warm_up(int(os.environ["OMP_NUM_THREADS"]))
-        train = training.train
+        train = own.beside(training.train, frozenset(Settings().trainers))
     gc.freeze()  # what was imported lives as long as the process: collections need not look at it again
     say(Ready())
     serve(train, orders, say)

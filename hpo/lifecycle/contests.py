@@ -1,6 +1,6 @@
 """Creating a contest: every study of it checked first, then all stored in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from hpo.spec.study import StudySpec
 from hpo.storage import contests as stored
 
 
-def study_specs(contest: ContestSpec) -> list[StudySpec]:
-    """The normalised specs of all studies, in the order of ``contest.entries``.
+def study_specs(contest: ContestSpec, *, installed: Collection[str] = ()) -> list[StudySpec]:
+    """The normalised specs of all studies, in the order of ``contest.entries``. ``installed``: see hpo.spec.check.
 
     Raises InvalidSpec naming every wrong field of the contest.
     """
@@ -27,7 +27,7 @@ def study_specs(contest: ContestSpec) -> list[StudySpec]:
     # Studies of one method differ in name, label and seed only: each method is checked once.
     for entry in contest.entries[: len(contest.methods)]:
         try:
-            checked.append(_normalised(contest, entry))
+            checked.append(_normalised(contest, entry, installed))
         except InvalidSpec as invalid:
             for error in invalid.errors:
                 mine = replace(error, pointer=contest.origin(entry, error.pointer))
@@ -37,13 +37,13 @@ def study_specs(contest: ContestSpec) -> list[StudySpec]:
     return [_seeded(checked[entry.method], entry) for entry in contest.entries]
 
 
-def _normalised(contest: ContestSpec, entry: Entry) -> StudySpec:
+def _normalised(contest: ContestSpec, entry: Entry, installed: Collection[str]) -> StudySpec:
     data = contest.definition(entry)
     try:
         spec = StudySpec.model_validate(data)
     except ValidationError as error:
         raise InvalidSpec(*errors_of(error, data)) from error
-    return studies.normalise(spec)
+    return studies.normalise(spec, installed=installed)
 
 
 def _told(contest: ContestSpec, error: FieldError, methods: Sequence[str]) -> FieldError:

@@ -129,6 +129,19 @@ def test_closing_ends_the_trainer_through_its_finally_blocks_past_its_except_exc
     assert no_thread_left()
 
 
+def test_an_error_of_a_trainer_that_is_ending_is_printed(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    def function(config: Config) -> None:
+        try:
+            ladder.report(1, loss=1.0)
+        finally:
+            raise LookupError("no file to close")
+
+    results = train_own(job("own"), function)
+    next(results)
+    results.close()
+    assert "LookupError: no file to close" in capsys.readouterr().err
+
+
 def test_a_trainer_that_swallows_the_end_is_told_again_at_every_report(job: Job) -> None:
     told: list[bool] = []
 
