@@ -34,7 +34,7 @@ def contest_head(row: Row[Any], states: Sequence[str]) -> ContestHead:
 def contest_read(tx: Connection, row: Row[Any]) -> ContestRead:
     spec = ContestSpec.model_validate(row.spec)
     runs = contests.runs(tx, row.id)
-    head = contest_head(row, [run.state for run in runs.values()])
+    head = contest_head(row, [run.standing for run in runs.values()])
     return ContestRead(
         **dict(head),
         spec=row.spec,
@@ -47,6 +47,8 @@ def contest_read(tx: Connection, row: Row[Any]) -> ContestRead:
                 state=StudyState(run.state),
                 state_reason=run.state_reason,
                 value=None if run.loss is None else spec.study.objective.value(run.loss),
+                confirmation=None if run.confirmation is None else run.confirmation["state"],
+                test=_test(run),
                 epochs=run.spent,
                 gpu_hours=run.device_seconds / 3600,
                 trials=run.trials,
@@ -54,14 +56,26 @@ def contest_read(tx: Connection, row: Row[Any]) -> ContestRead:
             )
             for entry, run in _runs(spec, runs)
         ],
-        result=_result(spec, runs, head),
+        result=_result(spec, runs, head, params=False),
     )
 
 
-def contest_result(tx: Connection, row: Row[Any]) -> ContestResult:
+def contest_result(tx: Connection, row: Row[Any], *, params: bool = False) -> ContestResult:
+    """The table so far; with ``params`` each method's best configuration is in it."""
     runs = contests.runs(tx, row.id)
-    head = contest_head(row, [run.state for run in runs.values()])
-    return _result(ContestSpec.model_validate(row.spec), runs, head)
+    head = contest_head(row, [run.standing for run in runs.values()])
+    return _result(ContestSpec.model_validate(row.spec), runs, head, params=params)
+
+
+def _test(run: Row[Any]) -> float | None:
+    """Accuracy of a study's recommendation on the test part, if it was scored."""
+    found = None if run.confirmation is None else run.confirmation["test"]
+    return None if found is None else found["acc"]
+
+
+def _best_params(run: Row[Any]) -> Any:
+    found = None if run.confirmation is None else run.confirmation["recommendation"]
+    return run.params if found is None else found["params"]
 
 
 def _runs(spec: ContestSpec, rows: dict[str, Row[Any]]) -> Iterator[tuple[Entry, Row[Any]]]:
@@ -69,17 +83,19 @@ def _runs(spec: ContestSpec, rows: dict[str, Row[Any]]) -> Iterator[tuple[Entry,
     return ((entry, rows[entry.name]) for entry in spec.entries)
 
 
-def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead) -> ContestResult:
+def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead, *, params: bool) -> ContestResult:
     runs = [
         Run(
             method=spec.methods[entry.method].name,
             seed=entry.seed,
-            state=StudyState(row.state),
+            state=StudyState(row.standing),
             loss=row.loss,
             epochs=row.spent,
             device_seconds=row.device_seconds,
             wall_s=row.wall_s,
             trials=row.trials,
+            test=_test(row),
+            params=_best_params(row),
         )
         for entry, row in _runs(spec, rows)
     ]
@@ -100,6 +116,7 @@ def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead) -> 
                 value_ci95=one.ci95,
                 value_best=one.best,
                 best_seed=one.best_seed,
+                params=dict(one.params) if params and one.params is not None else None,
                 test_mean=one.test,
                 epochs_mean=one.epochs_mean,
                 epochs_total=one.epochs_total,
@@ -116,19 +133,26 @@ def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead) -> 
 
 
 def columns(result: ContestResult) -> list[str]:
-    """Of the table, in order; what no method has is left out."""
-    optional = {"test_mean"} if all(item.test_mean is None for item in result.items) else set()
+    """Of the table, in order; what no method has is left out, and so are params, which have columns of their own."""
+    optional = {"params"} | ({"test_mean"} if all(item.test_mean is None for item in result.items) else set())
     return [name for name in MethodResult.model_fields if name not in optional]
+
+
+def param_columns(result: ContestResult) -> list[str]:
+    """Names of all params that the methods' best configurations have, in the order in which they come."""
+    return list(dict.fromkeys(name for item in result.items for name in item.params or {}))
 
 
 def as_csv(result: ContestResult) -> str:
     """The table with a header, numbers in full; text that a spreadsheet would run as a formula begins with ``'``."""
-    names = columns(result)
+    names, params = columns(result), param_columns(result)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")  # RFC 4180
-    writer.writerow([*names, "metric", "state", "complete"])
+    writer.writerow([*names, *(csv_cell(f"params.{name}") for name in params), "metric", "state", "complete"])
     for item in result.items:
-        cells: list[Cell] = [*(getattr(item, name) for name in names), result.metric, result.state, result.complete]
+        cells: list[Cell] = [getattr(item, name) for name in names]
+        cells += [(item.params or {}).get(name) for name in params]
+        cells += [result.metric, result.state, result.complete]
         writer.writerow([csv_cell(cell) for cell in cells])
     return out.getvalue()
 
@@ -138,7 +162,10 @@ def csv_cell(cell: Cell) -> Cell:
 
 
 def as_markdown(result: ContestResult) -> str:
-    """The table of a paper: mean ± half the 95 % confidence interval, under a line that says what was compared."""
+    """The table of a paper: mean ± half the 95 % confidence interval, under a line that says what was compared.
+
+    Where the params were asked for, they take the place of what was spent: method, params, what they are worth.
+    """
     budget = f"{result.max_epochs} epochs" if result.max_epochs is not None else f"{result.max_gpu_hours:g} GPU hours"
     seeds = f"{len(result.seeds)} seed{'s' * (len(result.seeds) != 1)}"
     head = (
@@ -146,6 +173,13 @@ def as_markdown(result: ContestResult) -> str:
         f" {result.state}, {result.complete} studies have ended"
     )
     tested = "test_mean" in columns(result)
+    if params := param_columns(result):
+        worth = "test accuracy" if tested else f"{_plain(result.metric)} (best)"
+        lines = [_row(["method", *map(_plain, params), worth]), _row(["---", *["--:"] * (len(params) + 1)])]
+        for item in result.items:
+            cells = [_plain(item.method), *(_shown((item.params or {}).get(name)) for name in params)]
+            lines.append(_row([*cells, _number(item.test_mean if tested else item.value_best)]))
+        return "\n".join([head, "", *lines, ""])
     names = ["method", "mean rank", f"{_plain(result.metric)} (mean ± 95 % CI)", "best"]
     names += [*(["test"] if tested else []), "epochs", "GPU hours", "wall hours", "trials", "finished/failed/running"]
     lines = [_row(names), _row(["---", *["--:"] * (len(names) - 1)])]
@@ -160,6 +194,12 @@ def as_markdown(result: ContestResult) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _shown(value: Cell) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else _plain(str(value))
 
 
 def _number(value: float | None) -> str:

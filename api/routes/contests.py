@@ -36,7 +36,7 @@ def create_contest(
     body: ContestSpec, request: Request, parts: Parts, caller: Writer, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create a contest with all its studies, which start as soon as the transaction has committed."""
-    specs = lifecycle.study_specs(body)
+    specs = lifecycle.study_specs(body, installed=parts.settings.trainers)
 
     def work(tx: Connection) -> tuple[Outcome[UUID], Stored]:
         outcome = lifecycle.create(tx, caller.project, body, specs)
@@ -93,10 +93,14 @@ def get_contest(contest: Contest, parts: Parts, caller: Reader) -> Response:
     },
 )
 def get_contest_result(
-    contest: Contest, parts: Parts, caller: Reader, format_: Annotated[ResultFormat, Query(alias="format")] = "json"
+    contest: Contest,
+    parts: Parts,
+    caller: Reader,
+    format_: Annotated[ResultFormat, Query(alias="format")] = "json",
+    params: Annotated[bool, Query(description="true: with each method's best configuration")] = False,
 ) -> Response:
     """The table: a row per method, by mean rank. Of an unfinished contest, the table so far."""
-    result = parts.db.read(lambda tx: contest_result(tx, stored.get(tx, caller.project, contest)))
+    result = parts.db.read(lambda tx: contest_result(tx, stored.get(tx, caller.project, contest), params=params))
     if format_ == "json":
         return answer(result)
     if format_ == "md":

@@ -17,7 +17,7 @@ class ContestHead(Out):
     id: UUID
     name: str
     state: ContestState = Field(description="failed: all have ended, and some failed or were cancelled")
-    complete: str = Field(description="studies that have ended, of all: 3/6")
+    complete: str = Field(description="studies that have ended, confirmed where they are to be, of all: 3/6")
     created_at: datetime
 
 
@@ -34,9 +34,12 @@ class MethodResult(Out):
     value_ci95: float | None = Field(description="half the 95 % confidence interval over seeds (Student's t)")
     value_best: float | None
     best_seed: int | None
-    test_mean: float | None = Field(None, description="on the test part, once scored")
+    params: dict[str, Any] | None = Field(
+        None, description="of the best seed: of its confirmation's recommendation, else of its best trial; if asked for"
+    )
+    test_mean: float | None = Field(None, description="accuracy on the test part, over the seeds, once scored")
     epochs_mean: float
-    epochs_total: int
+    epochs_total: int = Field(description="of the searches: confirmations are not counted")
     gpu_hours: float = Field(description="of all its studies together, by attempts that have ended")
     wall_hours: float = Field(description="from the first claim to the end of a study, mean")
     trials: int = Field(description="that were trained for an epoch or more")
@@ -69,10 +72,14 @@ class ContestStudy(Out):
     state: StudyState
     state_reason: str | None
     value: float | None = Field(description="of its best trial so far")
+    confirmation: Literal["running", "finished", "failed"] | None = Field(None, description="of its winners")
+    test: float | None = Field(None, description="accuracy of its recommendation on the test part, once scored")
     epochs: int
     gpu_hours: float
     trials: int = Field(description="that were trained for an epoch or more")
-    split_sha256: str | None = Field(None, description="of the data and its split, the same in all studies; once known")
+    split_sha256: str | None = Field(
+        None, description="of the data and its split, one in all studies that name the same; once known"
+    )
 
 
 class ContestRead(ContestHead):

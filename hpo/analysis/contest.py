@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy.special import stdtrit
 
+from hpo.domain.history import Params
 from hpo.domain.study import STUDY_ENDED, StudyState
 from hpo.spec.search import Objective
 
@@ -18,8 +19,9 @@ CONFIDENCE = 0.95
 class Run:
     """One study of a contest as it stands: a method with a seed.
 
-    ``loss`` is that of its best trial, None while none has a value; ``test`` the metric on the test part, if scored.
-    ``wall_s`` counts from the first claim of a trial.
+    ``loss`` is that of its best trial, None while none has a value; ``test`` the accuracy on the test part, if scored.
+    ``wall_s`` counts from the first claim of a trial. ``params`` are those of its confirmation's recommendation, else
+    of its best trial. With a confirmation, ``state`` is running until that has ended.
     """
 
     method: str
@@ -31,11 +33,15 @@ class Run:
     wall_s: float
     trials: int
     test: float | None = None
+    params: Params | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A method over its seeds. Values are of the objective's metric; ``ci95`` is half the width of the interval."""
+    """A method over its seeds. Values are of the objective's metric; ``ci95`` is half the width of the interval.
+
+    ``params`` are those of the best seed, by the search's value: the test part chooses nothing.
+    """
 
     method: str
     mean_rank: float | None
@@ -43,6 +49,7 @@ class Standing:
     ci95: float | None
     best: float | None
     best_seed: int | None
+    params: Params | None
     test: float | None
     epochs_mean: float
     epochs_total: int
@@ -97,6 +104,7 @@ def _standing(method: str, runs: Sequence[Run], ranks: Sequence[float], objectiv
         ci95=half_width(values),
         best=None if top is None else objective.value(top[0]),
         best_seed=None if top is None else top[1],
+        params=None if top is None else next(run.params for run in runs if run.seed == top[1]),
         test=fmean(tests) if tests else None,
         epochs_mean=fmean(run.epochs for run in runs),
         epochs_total=sum(run.epochs for run in runs),

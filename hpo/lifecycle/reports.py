@@ -82,7 +82,7 @@ def report(
         message = f"step must be at most the trial's target {row.target_step}, got {steps[-1].step}"
         raise InvalidSpec(FieldError("/step", "beyond_target", message))
     if body.split_sha256 is not None:
-        _check_split(tx, row, body.split_sha256)
+        _check_split(tx, study, row, split_sha256=body.split_sha256)
     change = TrialChange(row, study)
     change.notes(body)
     if not steps:
@@ -106,10 +106,10 @@ def report(
     return Outcome(Answer("continue", row.target_step, change.write(tx)))
 
 
-def _check_split(tx: Connection, row: Any, split_sha256: str) -> None:
+def _check_split(tx: Connection, study: UUID, row: Any, *, split_sha256: str) -> None:
     """Refuse a report of a trial on other data than those it is compared with."""
     first, whose = row.split_sha256, "this study"
-    if first is None and row.contest_id is not None and (told := stored.split_of_contest(tx, row.contest_id)):
+    if first is None and row.contest_id is not None and (told := stored.split_of_contest(tx, row.contest_id, study)):
         first, whose = told.split_sha256, f"study {told.name} of the same contest"
     if first is not None and split_sha256 != first:
         message = f"got a split of the data with sha256 {split_sha256}, but {whose} trains on {first}"

@@ -19,6 +19,11 @@ def refuse(code: str, message: str, *, field: str | None = None) -> PydanticCust
     return PydanticCustomError(code, "{text}", {"text": message} | ({} if field is None else {"field": field}))
 
 
+def escaped(name: str) -> str:
+    """A name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise refuse("nul_character", "text must not contain U+0000")

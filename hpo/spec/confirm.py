@@ -7,15 +7,14 @@ from itertools import count
 from hpo.domain.errors import FieldError
 from hpo.domain.history import Params
 from hpo.domain.trial import training_seed
+from hpo.spec.base import escaped
 from hpo.spec.check import check
 from hpo.spec.schedulers import PbtSpec
-from hpo.spec.study import MAX_LABELS, MAX_NAME, Confirm, StudySpec
+from hpo.spec.study import MAX_LABELS, MAX_NAME, SPLIT_ENTRIES, Confirm, StudySpec
 from models.catalog import TRAINERS, TrainerInfo
 
 SUFFIX = ".confirm"
 FOLDS = ("folds", "fold_epochs")  # entries that ``confirm.folds`` decides
-# Entries that decide which images are the test part: with others the split is another one.
-SPLIT = ("dataset", "data_path", "split_seed", "val_fraction")
 
 
 def confirm_errors(spec: StudySpec) -> list[FieldError]:
@@ -49,7 +48,7 @@ def _entry_errors(spec: StudySpec, confirm: Confirm, trainer: TrainerInfo) -> It
     for name in confirm.config:
         if name in searched:
             message = f"{name!r} is searched: what a winner had of it is what is confirmed"
-            yield FieldError(f"/confirm/config/{_escaped(name)}", "fixed_and_searched", message)
+            yield FieldError(f"/confirm/config/{escaped(name)}", "fixed_and_searched", message)
         elif name in FOLDS:
             message = f"{name} is not given here: confirm.folds says how many folds, each as long as a whole trial"
             yield FieldError(f"/confirm/config/{name}", "given_by_confirm", message)
@@ -75,14 +74,10 @@ def _config_errors(spec: StudySpec) -> list[FieldError]:
 def _mine(confirm: Confirm, error: FieldError) -> FieldError:
     """The error where its cause was given, which is in ``confirm``."""
     entry = error.pointer.removeprefix("/trainer/config/")
-    here = entry in map(_escaped, confirm.config)
+    here = entry in map(escaped, confirm.config)
     pointer = f"/confirm/config/{entry}" if here else "/confirm/folds" if entry in FOLDS else "/confirm/config"
     message = error.message if here else f"with confirm, {error.pointer} is refused: {error.message}"
     return FieldError(pointer, error.code, message)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _config(spec: StudySpec, confirm: Confirm) -> tuple[dict[str, object], int]:
@@ -158,4 +153,4 @@ def fresh_seed(spec: StudySpec, *, trials: int, replicates: int) -> int:
 def same_split(spec: StudySpec) -> bool:
     """Whether the winners are trained on the split that they were found on."""
     assert spec.confirm is not None
-    return not any(name in spec.confirm.config for name in SPLIT)
+    return not any(name in spec.confirm.config for name in SPLIT_ENTRIES)

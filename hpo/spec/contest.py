@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, StrictInt, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from hpo.spec.base import Name, Real, SpecModel, refuse
+from hpo.spec.base import Name, Real, SpecModel, Text, escaped, refuse
 from hpo.spec.pruners import PrunerSpec
 from hpo.spec.samplers import ManualSamplerSpec, SamplerSpec
 from hpo.spec.schedulers import SchedulerSpec
 from hpo.spec.search import MAX_TRIALS, Stagnation
 from hpo.spec.space import Choice, ParamName, SearchSpace
-from hpo.spec.study import MAX_ENQUEUED, MAX_PRUNERS, Forbidden, SpaceConstraints, StudySpec, WarmStart
+from hpo.spec.study import MAX_ENQUEUED, MAX_PRUNERS, Confirm, Forbidden, SpaceConstraints, StudySpec, WarmStart
 
 MAX_METHODS = 64
 MAX_SEEDS = 100
@@ -66,7 +66,7 @@ class CommonStudy(StudySpec):
 
 
 class Method(SpecModel):
-    """One contestant: a field that it gives replaces that of the common study as a whole."""
+    """One contestant: a field that it gives replaces that of the common study as a whole, ``config`` is merged."""
 
     name: Name
     sampler: SamplerSpec | None = None
@@ -79,6 +79,11 @@ class Method(SpecModel):
     warm_start: WarmStart | None = None
     repeats: Annotated[StrictInt, Field(ge=1, le=1000)] | None = None
     stagnation: Stagnation | None = None
+    confirm: Confirm | None = None
+    config: dict[Text, JsonValue] = Field(
+        default_factory=dict,
+        description="entries of trainer.config that this method has of its own, beside those of the common study",
+    )
 
     @model_validator(mode="after")
     def _seedless(self) -> Self:
@@ -162,7 +167,10 @@ class ContestSpec(SpecModel):
         method = self.methods[entry.method]
         given = self.study.model_dump(mode="json", exclude_unset=True)
         own = method.model_dump(mode="json", exclude_unset=True)
+        config = own.pop("config", {})
         given |= {name: value for name, value in own.items() if value is not None}
+        if config:
+            given["trainer"] = {**given["trainer"], "config": {**given["trainer"].get("config", {}), **config}}
         given["name"] = entry.name
         given["labels"] = given.get("labels", {}) | dict(
             zip(OWN_LABELS, (self.name, method.name, str(entry.seed)), strict=True)
@@ -188,6 +196,9 @@ class ContestSpec(SpecModel):
             return pointer
         if pointer == "/budget/max_trials" and "max_trials" not in self.study.budget.model_fields_set:
             return "/budget"  # which it was derived from
+        config = pointer.removeprefix("/trainer/config/")
+        if config != pointer and config.split("/")[0] in map(escaped, self.methods[entry.method].config):
+            return f"{here}/config/{config}"
         if getattr(self.methods[entry.method], field, None) is not None:
             return f"{here}{pointer}"
         return f"/study{pointer}"

@@ -13,13 +13,15 @@ from sqlalchemy import Connection, Row
 
 from hpo.domain.trial import StopRequest
 from hpo.storage.batch import find, run
+from hpo.storage.contests import same_data
 
-_CLAIMED = """
+_CLAIMED = f"""
     t.id, t.study_id, t.number, t.bracket, t.attempt, t.lease_id, t.lease_expires_at, t.params, t.last_step,
     t.target_step, t.resume_from, t.oom_failures > 0 AS alone, t.final,
     s.queued AS study_queued, s.running AS study_running,
-    coalesce(s.split_sha256, (SELECT r.split_sha256 FROM study r
-      WHERE r.contest_id = s.contest_id AND r.split_sha256 IS NOT NULL LIMIT 1)) AS split_sha256"""
+    coalesce(s.split_sha256, (SELECT r.split_sha256 FROM study r JOIN study me ON me.id = t.study_id
+      WHERE r.contest_id = me.contest_id AND r.split_sha256 IS NOT NULL AND {same_data("r", "me")} LIMIT 1))
+      AS split_sha256"""
 
 
 # One statement: the best claimable trial of each claimable study in the order of the studies, the first that is free.

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
+from hpo.storage.contests import same_data
+
 
 def find_answer(tx: Connection, project: UUID, study: UUID, number: int, step: int, lease: UUID) -> Row[Any] | None:
     """The stored answer to a report whose reply may have been lost with the end of its lease."""
@@ -42,16 +44,18 @@ def metrics_at(tx: Connection, trial: int, step: int) -> Mapping[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-_SPLIT = "SELECT name, split_sha256 FROM study WHERE contest_id = %(contest)s AND split_sha256 IS NOT NULL LIMIT 1"
+_SPLIT = f"""
+SELECT r.name, r.split_sha256 FROM study r JOIN study me ON me.id = %(study)s
+WHERE r.contest_id = %(contest)s AND r.split_sha256 IS NOT NULL AND {same_data("r", "me")} LIMIT 1"""
 
 
-def split_of_contest(tx: Connection, contest: UUID) -> Row[Any] | None:
-    """A study of the contest, by name, with the split it trains on; None while none has told.
+def split_of_contest(tx: Connection, contest: UUID, study: UUID) -> Row[Any] | None:
+    """A study of the contest, by name, with the split it trains on; None while none on the study's data has told.
 
     Locks the contest: of several studies that tell for the first time at once, one is first.
     """
     tx.exec_driver_sql("SELECT 1 FROM contest WHERE id = %(contest)s FOR NO KEY UPDATE", {"contest": contest})
-    return tx.exec_driver_sql(_SPLIT, {"contest": contest}).one_or_none()
+    return tx.exec_driver_sql(_SPLIT, {"contest": contest, "study": study}).one_or_none()
 
 
 _CONFUSION = """

@@ -39,15 +39,16 @@ def train(api: Api, trial: Json, acc: float, **metrics: float) -> None:
     assert report(api, trial, trial["max_resource"], acc=acc, **metrics)["decision"] == "complete"
 
 
-def drain(api: Api, study: Json, score: Callable[[Json], float | None]) -> list[Json]:
-    """Train all trials that the study queues, as its workers would; without a score a trial fails."""
+def drain(api: Api, *studies: Json, score: Callable[[Json], float | None]) -> list[Json]:
+    """Train all trials that the studies queue, as their workers would; without a score a trial fails."""
     done: list[Json] = []
     while True:
-        api.advance(study)
+        for study in studies:
+            api.advance(study)
         trial = claim(api)
         if trial is None:
             return done
-        assert trial["study"] == study["name"]
+        assert trial["study"] in [study["name"] for study in studies]
         if (acc := score(trial)) is None:
             error = {"type": "user_error", "message": "no"}
             assert api.tell(trial, state="failed", error=error).status_code == 200
@@ -59,7 +60,7 @@ def drain(api: Api, study: Json, score: Callable[[Json], float | None]) -> list[
 def searched(api: Api, name: str = "s", **changes: Any) -> tuple[Json, Json]:
     """A study whose four trials got 0.6 to 0.9 in the order of their numbers, and the study that confirms it."""
     study = api.create(name, **{**SEARCH, **changes})
-    trials = drain(api, study, lambda trial: 0.6 + trial["number"] / 10)
+    trials = drain(api, study, score=lambda trial: 0.6 + trial["number"] / 10)
     assert len(trials) == 4
     study = api.get(f"/studies/{name}").json()
     assert study["state"] == "finished"
@@ -86,7 +87,7 @@ def test_the_best_are_trained_on_fresh_seeds_and_the_best_of_them_is_tested_once
     )
 
     # The winner of the search does worse anew than the second.
-    trained = drain(api, child, lambda t: (0.85 if t["params"] == best[0] else 0.88) + t["number"] % 2 / 100)
+    trained = drain(api, child, score=lambda t: (0.85 if t["params"] == best[0] else 0.88) + t["number"] % 2 / 100)
     assert [trial["params"] for trial in trained] == [best[0], best[0], best[1], best[1], best[1]]
     assert [trial["final"] for trial in trained] == [None] * 4 + ["train_and_validation"]
     seeds = [trial["seed"] for trial in trained]
@@ -138,7 +139,11 @@ def test_a_report_that_comes_again_scores_no_second_time(api: Api) -> None:
 def test_a_winner_half_of_whose_replicates_fail_is_not_recommended(api: Api) -> None:
     study, child = searched(api, confirm={"top": 2, "seeds": 3})
     best = study["best"]["params"]
-    drain(api, child, lambda t: 0.99 if t["params"] == best and t["number"] == 0 else None if t["number"] < 3 else 0.7)
+    drain(
+        api,
+        child,
+        score=lambda t: 0.99 if t["params"] == best and t["number"] == 0 else None if t["number"] < 3 else 0.7,
+    )
     found = api.get("/studies/s/best?confirmed=true").json()
     assert [(one["n"], one["failed"]) for one in found["candidates"]] == [(1, 2), (3, 0)]
     assert found["recommendation"]["params"] != best
@@ -147,7 +152,7 @@ def test_a_winner_half_of_whose_replicates_fail_is_not_recommended(api: Api) -> 
 
 def test_a_confirmation_in_which_nothing_works_fails_and_says_why(api: Api) -> None:
     study, child = searched(api)
-    drain(api, child, lambda _: None)
+    drain(api, child, score=lambda _: None)
     assert api.get("/studies/s.confirm").json()["state"] == "failed"
     found = api.get("/studies/s").json()["confirmation"]
     assert (found["state"], found["test"], found["recommendation"]) == ("failed", None, None)
@@ -158,7 +163,7 @@ def test_a_confirmation_in_which_nothing_works_fails_and_says_why(api: Api) -> N
 
 def test_a_final_trial_that_fails_leaves_the_confirmation_without_a_score(api: Api) -> None:
     _, child = searched(api)
-    drain(api, child, lambda trial: None if trial["final"] else 0.8)
+    drain(api, child, score=lambda trial: None if trial["final"] else 0.8)
     found = api.get("/studies/s").json()["confirmation"]
     assert found["state"] == "failed"
     assert "trial 4 of s.confirm, the final one, ended failed" in found["reason"]
@@ -219,7 +224,7 @@ def test_what_is_not_confirmed_says_why(api: Api) -> None:
 
 def test_a_search_without_a_value_has_no_winners_to_confirm(api: Api) -> None:
     study = api.create("s", **SEARCH)
-    drain(api, study, lambda _: None)
+    drain(api, study, score=lambda _: None)
     found = api.get("/studies/s").json()["confirmation"]
     assert (found["state"], found["reason"]) == ("failed", "no trial of the search has a value")
     clean(api, study)
@@ -239,5 +244,59 @@ def test_the_study_that_confirms_takes_no_other_trials_and_is_listed_on_demand(a
 def test_a_taken_name_is_passed_over(api: Api) -> None:
     api.create("s.confirm", advance=False)
     study = api.create("s", **SEARCH)
-    drain(api, study, lambda trial: 0.6)
+    drain(api, study, score=lambda trial: 0.6)
     assert api.get("/studies/s").json()["confirmation"]["study"] == "s.confirm-2"
+
+
+def test_arms_of_a_contest_may_differ_in_their_data_and_are_tested_before_it_ends(api: Api) -> None:
+    methods = [
+        {"name": "plain"},
+        {"name": "other", "config": {"y": 0.5, "noise": 0.0}, "confirm": {"top": 1, "seeds": 1}},
+    ]
+    common = {name: value for name, value in SEARCH.items() if name != "budget"} | {
+        "search_space": [{"type": "float", "name": "x", "low": 0, "high": 1}],
+        "sampler": {"type": "random"},
+    }
+    answer = api.post("/contests", {"name": "c", "study": common, "methods": methods, "budget": {"max_epochs": 4}})
+    assert answer.status_code == 201, answer.text
+    arms = answer.json()["studies"]
+    trials = drain(api, *arms, score=lambda trial: 0.6 + trial["number"] / 100 + (trial["config"].get("y") or 0) / 10)
+    assert {(trial["study"], trial["config"].get("y")) for trial in trials} == {
+        ("c.plain.s0", None),
+        ("c.other.s0", 0.5),
+    }
+    half = api.get("/contests/c").json()
+    assert (half["state"], half["complete"]) == ("running", "0/2")
+    assert {study["state"] for study in half["studies"]} == {"finished"}
+    assert {study["confirmation"] for study in half["studies"]} == {"running"}
+    assert {(row["running"], row["test_mean"]) for row in half["result"]["items"]} == {(1, None)}
+
+    confirming = [api.get(f"/studies/{one['name']}.confirm").json() for one in arms]
+    drain(api, *confirming, score=lambda trial: 0.5)
+    done = api.get("/contests/c").json()
+    assert (done["state"], done["complete"]) == ("finished", "2/2")
+    assert [study["test"] for study in done["studies"]] == [0.75, 0.75]
+    assert len(api.get("/contests/c").json()["studies"]) == 2  # those that confirm are none of its own
+    rows = {row["method"]: row for row in api.get("/contests/c/result?params=true").json()["items"]}
+    for one in arms:
+        found = api.get(f"/studies/{one['name']}").json()["confirmation"]
+        assert rows[one["method"]]["params"] == found["recommendation"]["params"]
+        assert rows[one["method"]]["test_mean"] == 0.75
+    table = api.get("/contests/c/result?params=true&format=md").text.splitlines()
+    assert table[2] == "| method | x | test accuracy |"
+    assert table[4].endswith("| 0.75 |")
+    assert {row["params"] for row in api.get("/contests/c/result").json()["items"]} == {None}
+
+
+def test_a_contest_has_failed_where_a_confirmation_has(api: Api) -> None:
+    common = {name: value for name, value in SEARCH.items() if name != "budget"} | {
+        "search_space": [{"type": "float", "name": "x", "low": 0, "high": 1}],
+    }
+    body = {"name": "c", "study": common, "methods": [{"name": "a"}], "budget": {"max_epochs": 4}}
+    [arm] = api.post("/contests", body).json()["studies"]
+    drain(api, arm, score=lambda trial: 0.6)
+    drain(api, api.get(f"/studies/{arm['name']}.confirm").json(), score=lambda trial: None)
+    found = api.get("/contests/c").json()
+    assert (found["state"], found["result"]["items"][0]["failed"]) == ("failed", 1)
+    # Without a recommendation the params are those of the best trial.
+    assert api.get("/contests/c/result?params=true").json()["items"][0]["params"].keys() == {"x"}

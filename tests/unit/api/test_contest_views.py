@@ -84,3 +84,25 @@ def test_text_cannot_leave_its_cell_of_markdown() -> None:
     assert "a\\|b \\| \\*c\\*" in text.splitlines()[0]
     assert "at most 1.5 GPU hours" in text
     assert len(text.splitlines()) == 5
+
+
+def test_params_that_were_asked_for_are_the_table_of_a_paper() -> None:
+    arms = [
+        ROW | {"method": "balanced", "params": {"lr": 0.0249, "optimizer": "adam"}, "test_mean": 0.85},
+        ROW | {"method": "whole", "params": {"lr": 0.0162, "layers": 132}, "test_mean": 0.81},
+    ]
+    table = as_markdown(result(*arms)).splitlines()[2:]
+    assert table == [
+        "| method | lr | optimizer | layers | test accuracy |",
+        "| --- | --: | --: | --: | --: |",
+        "| balanced | 0.0249 | adam | – | 0.85 |",
+        "| whole | 0.0162 | – | 132 | 0.81 |",
+    ]
+    first, second = csv.DictReader(io.StringIO(as_csv(result(*arms))))
+    assert (first["params.lr"], first["params.optimizer"], first["params.layers"]) == ("0.0249", "adam", "")
+    assert (second["params.layers"], second["test_mean"]) == ("132", "0.81")
+
+
+def test_without_a_test_the_params_stand_beside_the_best_value() -> None:
+    table = as_markdown(result(ROW | {"params": {"lr": 0.01}})).splitlines()[2:]
+    assert table == ["| method | lr | val\\_loss (best) |", "| --- | --: | --: |", "| random | 0.01 | -0.25 |"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hpo.domain.errors import InvalidSpec
 from hpo.lifecycle.contests import study_specs
 from hpo.spec.contest import MAX_SEEDS, ContestSpec
 from hpo.spec.samplers import AutoSamplerSpec
@@ -102,3 +103,52 @@ def test_a_bound_of_trials_that_was_given_is_found_where_it_was_given() -> None:
 def test_a_stored_contest_is_read_as_it_was_given() -> None:
     made = contest({"name": "a", "sampler": {"type": "random"}}, seeds=2)
     assert ContestSpec.model_validate_json(made.model_dump_json(exclude_unset=True)) == made
+
+
+IMAGES: dict[str, Any] = {
+    "objectives": [{"metric": "val_acc", "direction": "maximize"}],
+    "search_space": [{"name": "lr", "type": "float", "low": 1e-4, "high": 1e-2}],
+    "trainer": {"name": "image-cnn", "config": {"dataset": "digits", "dropout": 0.1}},
+    "confirm": {"top": 1, "seeds": 2},
+}
+
+
+def test_a_method_has_entries_of_the_trainer_of_its_own_and_a_confirmation() -> None:
+    plain, whole = study_specs(
+        contest(
+            {"name": "a"},
+            {"name": "b", "config": {"dropout": 0.3, "balance": "subset"}, "confirm": {"top": 2}},
+            study=IMAGES,
+        )
+    )
+    assert plain.trainer.config == {"dataset": "digits", "dropout": 0.1}
+    assert whole.trainer.config == {"dataset": "digits", "dropout": 0.3, "balance": "subset"}
+    assert (plain.trainer.name, whole.trainer.name) == ("image-cnn", "image-cnn")
+    assert plain.confirm is not None
+    assert whole.confirm is not None
+    assert (plain.confirm.top, plain.confirm.seeds) == (1, 2)
+    assert (whole.confirm.top, whole.confirm.seeds) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("method", "pointer"),
+    [
+        ({"config": {"dropout": 7.0}}, "/methods/0/config/dropout"),
+        ({"config": {"a/b": 7.0}}, "/methods/0/config/a~1b"),
+        (
+            {"config": {"balance": "subset"}, "confirm": {"config": {"dropout": 7.0}}},
+            "/methods/0/confirm/config/dropout",
+        ),
+    ],
+)
+def test_an_entry_that_is_refused_is_found_in_its_method(method: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        study_specs(contest({"name": "a", **method}, study=IMAGES))
+    assert [error.pointer for error in refused.value.errors] == [pointer]
+
+
+def test_an_entry_that_is_refused_in_all_methods_is_found_in_what_they_share() -> None:
+    trainer = {"name": "image-cnn", "config": {"dropout": 7.0}}
+    with pytest.raises(InvalidSpec) as refused:
+        study_specs(contest({"name": "a", "config": {"balance": "subset"}}, study=IMAGES | {"trainer": trainer}))
+    assert [error.pointer for error in refused.value.errors] == ["/study/trainer/config/dropout"]
