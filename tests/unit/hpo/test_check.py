@@ -44,6 +44,22 @@ def test_an_unknown_trainer_is_told_the_known_ones() -> None:
     assert "'keras', want one of external, image-cnn, synthetic" in error.message
 
 
+def test_an_installed_trainer_that_the_operator_allows_may_have_any_metric_and_entry() -> None:
+    fields = {"trainer": {"name": "my-net", "config": {"anything": [1]}}}
+    metric = [{"metric": "val/whatever", "direction": "maximize"}]
+    assert check(a_study(**fields, objectives=metric), installed=("my-net", "other")) == []
+    (error,) = check(a_study(**fields), installed=("other",))
+    assert (
+        "'my-net', want one of external, image-cnn, other, synthetic; an installed one must be named by"
+        in error.message
+    )
+
+
+def test_what_is_fixed_and_searched_is_refused_of_an_installed_trainer_too() -> None:
+    spec = a_study(trainer={"name": "my-net", "config": {"x": 1}})
+    assert [error.code for error in check(spec, installed=("my-net",))] == ["fixed_and_searched"]
+
+
 def test_an_external_trainer_may_have_any_metric_name_and_entry() -> None:
     assert check(a_study(trainer={"name": "external", "config": {"anything": [1]}})) == []
 
