@@ -122,7 +122,7 @@ def _reported(record: "Record") -> Iterator[str]:
     for event in record.events:
         if "params" in event.data:
             params[event.number] = event.data["params"]
-        if "decision" in event.data:
+        if event.data.keys() & {"decision", "counts_at"}:
             report = reports.get((event.number, event.data["step"]))
             if report is None or report.loss != event.data["loss"]:
                 yield f"I6: event {event.seq} decides on trial {event.number} by a loss that was not reported"

@@ -146,6 +146,27 @@ def test_a_replay_finds_an_own_end_that_is_told_otherwise(repository: Repository
     assert found.seq == end.seq
 
 
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("UPDATE rung_entry SET loss = 0.1", "I6: the entry"),
+        ("UPDATE rung_entry SET decision = 'stop'", "I6: the entry"),
+        ("UPDATE event SET data = data || '{\"counts_at\": 4}' WHERE data ? 'counts_at'", "I6: at event"),
+        ("UPDATE event SET data = data - 'counts_at'", "I6: the entry"),
+        ("UPDATE event SET data = data || '{\"loss\": 0.1}' WHERE data ? 'counts_at'", "was not reported"),
+    ],
+)
+def test_the_audit_notices_an_own_end_that_is_told_otherwise(postgres_url: str, statement: str, expected: str) -> None:
+    repository = Repository.on(postgres_url)
+    held = repository.claim(repository.create(scheduler=FIFO))
+    repository.report(held, 4, 0.25)
+    complete(repository, held)
+    repository.execute(statement)
+    found = audit(postgres_url)
+    repository.db.engine.dispose()
+    assert any(expected in violation for violation in found), found
+
+
 def test_synchronous_halving_waits_for_nobody_who_has_ended(repository: Repository) -> None:
     halving = {"type": "successive_halving", "n_trials": 3, "max_resource": 9}
     study = repository.create(scheduler=halving, budget={"max_trials": 3})
