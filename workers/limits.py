@@ -1,10 +1,11 @@
 """What a run is given besides its trial: its limits of time, its place, and whether its worker was asked to stop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.settings import Settings
+from workers.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker trains: the store it shares with the others, its data and what it keeps of them, its threads."""
+    """Where a worker trains: the store it shares with all others, its data and what it keeps of them, its threads.
+
+    ``room`` is the device, which it shares with the other slots of its machine.
+    """
 
     store: FilesystemStore
     data_root: Path
     threads: int
     cache_root: Path | None = None  # None: nothing is kept from trial to trial
+    room: Room = field(default_factory=Room)
 
 
 @dataclass(slots=True)

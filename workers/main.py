@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
@@ -23,10 +24,13 @@ from workers.devices import threads_per_slot, worker_name
 from workers.limits import Limits, Place
 from workers.pool import ChildPool, spawner
 from workers.presence import Presence, Refused
+from workers.room import Room
 from workers.runner import Runner
 from workers.slots import run_slots
 
 log = structlog.get_logger(__name__)
+
+WATCH_S = 0.5
 
 
 def run_worker(settings: Settings) -> int:
@@ -39,18 +43,20 @@ def run_worker(settings: Settings) -> int:
     return work(settings, threads) if settings.slots == 1 else run_slots(settings, threads)
 
 
-def work(settings: Settings, threads: int) -> int:
-    """One slot, in this process; call it on the main thread."""
+def work(settings: Settings, threads: int, device: Path | None = None) -> int:
+    """One slot, in this process; call it on the main thread. ``device`` is where the slots of one device lock it."""
     name, stopped = worker_name(settings.worker_name), Event()
     root, data_root = settings.checkpoint_root.expanduser().absolute(), settings.data_root.expanduser().absolute()
     with ExitStack() as resources:
         token = settings.token.get_secret_value() if settings.token else None
         client = Client(settings.url, token, timeout_s=settings.request_timeout_s, retries=1)
         resources.callback(client.close)
+        room = Room(device)
+        resources.callback(room.close)
         pool = ChildPool(spawner(environment(os.environ, threads), TRAINER))
         resources.callback(pool.close)
         cache_root = settings.cache_root.expanduser().absolute()
-        place = Place(FilesystemStore(root), data_root, threads, cache_root=cache_root)
+        place = Place(FilesystemStore(root), data_root, threads, cache_root=cache_root, room=room)
         runner = Runner(client.leases, pool, worker=name, place=place, limits=Limits.of(settings))
 
         def stop() -> None:
@@ -83,6 +89,10 @@ def work(settings: Settings, threads: int) -> int:
         poller = Thread(target=_poll, args=(runner, doorbells, settings, stopped), name="poll")
         poller.start()
         resources.callback(poller.join)
+        if device is not None:
+            watcher = Thread(target=_watch, args=(runner, room, doorbells, stopped), name="watch")
+            watcher.start()
+            resources.callback(watcher.join)
         resources.callback(stop)
         return serve(app, settings.queue)
 
@@ -129,6 +139,14 @@ def _poll(runner: Runner, doorbells: Doorbells, settings: Settings, stopped: Eve
             log.exception("poll_failed")  # a defect; the doorbells, and the next poll, may still work
         doorbells.look()
         stopped.wait(settings.ring_again_s * random.uniform(0.75, 1.25))
+
+
+def _watch(runner: Runner, room: Room, doorbells: Doorbells, stopped: Event) -> None:
+    """Make room for a slot that wants the device to itself, though no doorbell rings in this one."""
+    while not stopped.wait(WATCH_S):
+        if room.wanted:
+            runner.make_room()
+            doorbells.look()
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ class TrainerBroken(Exception):
 class ChildPool:
     """Hands out a ready child. ``spawn`` makes one; it always runs on the same thread, which lives as long as the pool.
 
-    ``acquire`` and ``discard`` belong to the one thread that trains; ``cancel`` and ``close`` may come from any.
+    ``acquire``, ``discard`` and ``drop`` belong to who has the runner's turn, ``cancel`` and ``close`` to any thread.
     """
 
     def __init__(self, spawn: Callable[[], Child]) -> None:
@@ -67,6 +67,18 @@ class ChildPool:
         with self._lock:
             if self._active is child:
                 self._active = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether a child is kept that has trained, and so may hold memory of the device."""
+        return self._active is not None and self._active.alive and self._active.runs > 0
+
+    def drop(self) -> None:
+        """Kill the active child; what memory it held is free when this returns. The standby has trained nothing."""
+        child = self._active
+        if child is not None:
+            self.discard(child)
+            child.wait()
 
     def cancel(self) -> None:
         """No child is handed out any more, and whoever waits for one gets None."""

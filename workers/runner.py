@@ -14,6 +14,7 @@ from workers.events import Woken
 from workers.held import Leases, may_pass
 from workers.limits import Draining, Limits, Place
 from workers.pool import ChildPool, TrainerBroken
+from workers.room import POLL_S
 from workers.trial import TrialRun
 
 log = structlog.get_logger(__name__)
@@ -54,34 +55,21 @@ class Runner:
     def drain(self, queue_name: str) -> None:
         """Run trials of the queue until there is none, or until ``stop``."""
         with self._turn:
-            while self._draining.since is None:
-                try:
-                    # Before the claim: a trial is only taken by who can train it.
-                    child = self._pool.acquire()
-                except TrainerBroken as error:
-                    log.error("trainer_broken", detail=str(error))
-                    return
-                if child is None:
-                    return
-                trial = self._claim(queue_name)
-                if trial is None:
-                    return
-                claimed_at = time.monotonic()
-                run = TrialRun(
-                    self._api,
-                    child,
-                    trial,
-                    place=self._place,
-                    limits=self._limits,
-                    draining=self._draining,
-                    claimed_at=claimed_at,
-                )
-                self._wake = child.inbox
-                ended = run.run()
-                self._wake = None
-                if not ended.keep_child:
-                    self._pool.discard(child)
-                self._rest_if_unwell(ended.how)
+            try:
+                while self._draining.since is None and self._run_next(queue_name):
+                    pass
+            finally:
+                # A trainer that is kept for the next trial may hold memory, and then stays in the room.
+                if not self._pool.warm:
+                    self._place.room.leave()
+
+    def make_room(self) -> None:
+        """If this slot is idle, give up what its trainer holds of the device: another slot wants to be alone there."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._clear_room()
+            finally:
+                self._turn.release()
 
     def stop(self) -> None:
         """Claim nothing more; a trial that runs ends its epoch, saves, and is handed back."""
@@ -93,6 +81,55 @@ class Runner:
         wake = self._wake
         if wake is not None:
             wake.put(Woken())
+
+    def _run_next(self, queue_name: str) -> bool:
+        """Claim a trial and run it; False where there was none, or nothing to run it with."""
+        # Before the claim, both: a trial is only taken by who may and can train it.
+        if not self._enter():
+            return False
+        try:
+            child = self._pool.acquire()
+        except TrainerBroken as error:
+            log.error("trainer_broken", detail=str(error))
+            return False
+        if child is None:
+            return False
+        trial = self._claim(queue_name)
+        if trial is None:
+            return False
+        claimed_at = time.monotonic()
+        run = TrialRun(
+            self._api,
+            child,
+            trial,
+            place=self._place,
+            limits=self._limits,
+            draining=self._draining,
+            claimed_at=claimed_at,
+        )
+        self._wake = child.inbox
+        try:
+            ended = run.run()
+        finally:
+            self._wake = None
+            if trial.alone:
+                self._clear_room()  # what needed so much is not kept either
+        if not ended.keep_child:
+            self._pool.discard(child)
+        self._rest_if_unwell(ended.how)
+        return True
+
+    def _enter(self) -> bool:
+        """Come to the device, which another slot may have, or want, to itself; False if stopped meanwhile."""
+        while not self._place.room.enter():
+            self._clear_room()
+            if self._stopped.wait(POLL_S):
+                return False
+        return True
+
+    def _clear_room(self) -> None:
+        self._pool.drop()
+        self._place.room.leave()
 
     def _claim(self, queue_name: str) -> Assignment | None:
         """The next trial. While the API does not answer, asks again: it may have given the trial to this claim id."""

@@ -20,6 +20,7 @@ from workers.outbox import BATCH, Outbox
 from workers.pace import Pace
 from workers.protocol import Batch, Drop, Epoch, Failed, Finished, Go, Loading, Park, Parked
 from workers.resume import candidates, order
+from workers.room import POLL_S
 
 OVER = ("parked", "finished")  # the child has ended the run by itself: it waits for the next trial
 
@@ -63,9 +64,11 @@ class TrialRun:
     def run(self) -> Ended:
         """Train until the lease has ended, one way or another."""
         with self._held.beating:
-            if self._draining.since is None:
+            if self._trial.alone:
+                self._wait_until_alone()
+            if self._ended is None and self._draining.since is None:
                 self._start()
-            else:
+            elif self._ended is None:
                 self._hand_back("drained", keep_child=True)
             while self._ended is None:
                 self._take(self._receive())
@@ -75,6 +78,23 @@ class TrialRun:
         return self._ended
 
     # -- the beginning and the events
+
+    def _wait_until_alone(self) -> None:
+        """Hold the lease until nothing else trains on the device, or until it is lost or to be handed back."""
+        self._child.runs += 1  # what was said or asked about the run before is not about this one
+        self._run = self._child.runs
+        self._log.info("waits_to_be_alone")
+        while self._ended is None and self._draining.since is None and not self._place.room.take():
+            match self._receive_within(POLL_S):
+                case Asked(run=self._run, request=request):
+                    self._hand_back(request, keep_child=True)
+                case Lost(run=self._run):
+                    self._end("lease_lost")
+                case Gone() as gone:
+                    self._take(gone)
+            if self._ended is None and self._held.silent_s >= self._limits.isolation_s:
+                self._end("isolated")
+        self._pace = Pace(self._limits, time.monotonic(), self._trial.timeout_s)  # waiting was no stall
 
     def _start(self) -> None:
         """Give the child the trial, from the newest checkpoint that is what was reported, else from nothing."""
@@ -103,7 +123,9 @@ class TrialRun:
 
     def _receive(self) -> object:
         # At least a moment: a time that has passed, and that nothing can be done about, must not make the loop spin.
-        timeout_s = max(0.005, self._next_at() - time.monotonic())
+        return self._receive_within(max(0.005, self._next_at() - time.monotonic()))
+
+    def _receive_within(self, timeout_s: float) -> object:
         try:
             return self._child.inbox.get(timeout=timeout_s)
         except queue.Empty:
