@@ -18,7 +18,6 @@ from ladder.process import wait_until
 from ladder.stack import LocalStack
 from ladder.study import Study
 from tests.audit import audit
-from tests.conftest import FAST
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_trainer"
 WAIT_S = 150.0
@@ -48,7 +47,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Iterator[LocalStack]:
-    settings = {**FAST, "LADDER_TRAINERS": "digits-mlp, digits-gone"}
+    # Quick to hear of the pause; with leases as long as ever, so that no attempt is lost on a busy machine.
+    settings = {"LADDER_HEARTBEAT_S": "0.2", "LADDER_TRAINERS": "digits-mlp, digits-gone"}
     home = tmp_path_factory.mktemp("ladder")
     with LocalStack(home, workers=0, settings_env=settings, durable=False) as stack:
         # The package is installed for the worker alone: the API knows its name and nothing else.
