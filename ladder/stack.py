@@ -245,6 +245,7 @@ class LocalStack:
         return {
             "LADDER_CHECKPOINT_ROOT": str(self.home.path / "checkpoints"),
             "LADDER_DATA_ROOT": str(self.home.path / "data"),
+            "LADDER_CACHE_ROOT": str(self.home.path / "cache"),
             "LADDER_DRAIN_S": str(DRAIN_S),
             # Each worker sees all cores, but has to share them: more threads than cores make all of them slower.
             "LADDER_THREADS": str(max(1, (os.cpu_count() or 1) // max(1, self._counts[2]))),

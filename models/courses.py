@@ -58,8 +58,11 @@ class Epochs:
         val_loss = done[-1].metrics["val_loss"]
         self._since = 0 if val_loss < self._best else self._since + 1
         self._best = min(self._best, val_loss)
-        self.finished = self._patience is not None and self._since >= self._patience
+        self.finished = self._is_over()
         return Epoch(done[-1].metrics, done[-1].confusion, sum(one.seconds for one in done))
+
+    def _is_over(self) -> bool:
+        return self._patience is not None and self._since >= self._patience
 
     def _ends_at(self, step: int) -> int:
         return -(-step * self._epochs // self._steps)
@@ -72,6 +75,7 @@ class Epochs:
         self.training.restore(checkpoint)
         best, since = entry(checkpoint, "patience").tolist()
         self._best, self._since = best, int(since)
+        self.finished = self._is_over()
 
 
 class Folds:

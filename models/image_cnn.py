@@ -34,6 +34,8 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
     if checkpoint is not None:
         check_unchanged(split.sha256, checkpoint.manifest.identity.split_sha256, config, job.data_root)
         course.restore(checkpoint)
+        if course.finished and not job.inherits:
+            return  # it had ended of its own accord when it was interrupted or paused
     costs = {
         **size_of(course.training.network, split.image),
         "latency_ms": latency_ms(course.training.network, split.image, device(), DTYPES[precision]),

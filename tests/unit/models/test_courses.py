@@ -101,6 +101,11 @@ def test_patience_is_counted_on_after_an_interruption(job: Job, tmp_path: Path) 
     assert len(resumed_after(job, 2, tmp_path, **still)) == 4
 
 
+def test_a_training_whose_patience_has_ended_is_not_taken_up_again(job: Job, tmp_path: Path) -> None:
+    still = TINY | {"lr": 1e-30, "optimizer": "sgd", "momentum": 0.0, "patience": 1, "max_resource": 20}
+    assert len(resumed_after(job, 2, tmp_path, **still)) == 2
+
+
 def test_a_schedule_is_laid_out_over_the_whole_training_and_not_over_a_rung(job: Job) -> None:
     rates = [result.metrics["lr"] for result in islice(train(job(**TINY, schedule="cosine", max_resource=50)), 3)]
     assert min(rates) > 0.95 * TINY["lr"]
