@@ -38,15 +38,18 @@ class Contests:
         """The contest with its studies and its result so far."""
         return self._get(_path(contest), ContestRead)
 
-    def result(self, contest: str) -> ContestResult:
-        """The table: a row per method, by mean rank; of an unfinished contest, the table so far."""
-        return self._get(f"{_path(contest)}/result", ContestResult)
+    def result(self, contest: str, *, params: bool = False) -> ContestResult:
+        """The table: a row per method, by mean rank; of an unfinished contest, the table so far.
 
-    def csv(self, contest: str) -> str:
-        return self._text(contest, "csv")
+        With ``params`` also the best configuration of each method.
+        """
+        return self._get(f"{_path(contest)}/result", ContestResult, {"params": "true"} if params else None)
 
-    def markdown(self, contest: str) -> str:
-        return self._text(contest, "md")
+    def csv(self, contest: str, *, params: bool = False) -> str:
+        return self._text(contest, "csv", params)
+
+    def markdown(self, contest: str, *, params: bool = False) -> str:
+        return self._text(contest, "md", params)
 
     def watch(self, contest: str) -> Iterator[ContestRead]:
         """The contest now and after each change, the last one when all its studies have ended."""
@@ -75,8 +78,9 @@ class Contests:
     def _get(self, path: str, answer: type[Answer], params: Params | None = None) -> Answer:
         return answer.model_validate_json(self._http.request("GET", path, params=params).content)
 
-    def _text(self, contest: str, kind: str) -> str:
-        answer = self._http.request("GET", f"{_path(contest)}/result", params={"format": kind})
+    def _text(self, contest: str, kind: str, params: bool) -> str:
+        asked: Params = {"format": kind, **({"params": "true"} if params else {})}
+        answer = self._http.request("GET", f"{_path(contest)}/result", params=asked)
         return answer.content.decode()
 
 

@@ -14,6 +14,7 @@ from api.schemas.records import CurveRead, WarmStartRead
 from api.schemas.studies import (
     BestList,
     BestTrial,
+    ConfirmationRead,
     DryRun,
     Enqueued,
     EnqueueIn,
@@ -183,6 +184,10 @@ class Studies:
         """The best trials, best first; fewer than ``top`` while fewer have a value."""
         return self._get(f"{_path(study)}/best", BestList, {"top": top}).items
 
+    def confirmed(self, study: str) -> ConfirmationRead:
+        """What became of the winners, trained anew. Raises ApiError ``not_confirmed`` saying why there is nothing."""
+        return self._get(f"{_path(study)}/best", ConfirmationRead, {"confirmed": "true"})
+
     def pareto(self, study: str) -> ParetoFront:
         """The trials that no other beats in every objective, and their hypervolume."""
         return self._get(f"{_path(study)}/pareto", ParetoFront)
@@ -213,9 +218,13 @@ class Studies:
         """The trials of earlier studies that it began with; none without a warm start."""
         return self._get(f"{_path(study)}/warm-start", WarmStartRead)
 
-    def list(self, *, state: str | None = None, label: str | None = None) -> StudyReads:
-        """All studies, through all pages; ``label`` is ``key:value``."""
-        params = {key: value for key, value in (("state", state), ("label", label)) if value is not None}
+    def list(self, *, state: str | None = None, label: str | None = None, confirmations: bool = False) -> StudyReads:
+        """All studies, through all pages, with ``confirmations`` those too that confirm others.
+
+        ``label`` is ``key:value``.
+        """
+        given = (("state", state), ("label", label), ("confirmations", "true" if confirmations else None))
+        params = {key: value for key, value in given if value is not None}
         return [study for page in self._pages(f"{API}/studies", StudyPage, params) for study in page.items]
 
     def _get(self, path: str, answer: type[Answer], params: Params | None = None) -> Answer:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from api.schemas.studies import BestTrial, RungRead, StudyCreate, StudyPatch, StudyRead
+from api.schemas.studies import BestTrial, ConfirmationRead, RungRead, StudyCreate, StudyPatch, StudyRead
 from api.schemas.trials import EventRead, MetricRead, TrialRead
 from hpo.domain.study import STUDY_ENDED, StudyState
 from hpo.spec.search import Budget
@@ -44,6 +44,11 @@ class Study:
         return next(iter(self._studies.best(self.id)), None)
 
     @property
+    def confirmation(self) -> ConfirmationRead | None:
+        """What became of the winners, trained anew; None before the search has ended, and where nobody asked."""
+        return self.refresh().confirmation
+
+    @property
     def rungs(self) -> list[RungRead]:
         return self._studies.rungs(self.id)
 
@@ -79,23 +84,32 @@ class Study:
     def cancel(self) -> "Study":
         return self._then(self._studies.cancel(self.id))
 
-    def wait(self, *, timeout: float | str | timedelta | None = None, goal: bool = False) -> "Study":
+    def wait(
+        self, *, timeout: float | str | timedelta | None = None, goal: bool = False, confirmed: bool = False
+    ) -> "Study":
         """Wait until the study has ended, or with ``goal`` until its best value reaches the objective's goal.
 
-        ``timeout`` is in seconds, or text such as "90s" or "2h". Raises WaitTimeout when it has passed, and at once
-        when the study has ended without reaching the goal.
+        With ``confirmed`` until its winners are trained anew and the best of them is tested. ``timeout`` is in seconds,
+        or text such as "90s" or "2h". Raises WaitTimeout when it has passed, and at once when what is waited for cannot
+        come any more: the study has ended without its goal, or its confirmation has failed.
         """
         deadline = None if timeout is None else time.monotonic() + seconds(timeout)
         while True:
             info = self.refresh()
             if goal and goal_reached(info):
                 return self
-            if info.state in STUDY_ENDED:
+            if confirmed:
+                if (never := unconfirmed(info)) is not None:
+                    raise WaitTimeout(never)
+                if info.confirmation is not None and info.confirmation.state == "finished":
+                    return self
+            elif info.state in STUDY_ENDED:
                 if goal:
                     raise WaitTimeout(f"study {info.name} ended {info.state} without reaching its goal")
                 return self
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(f"study {info.name} is still {info.state} after {timeout}")
+                still = f"{info.state}, its winners unconfirmed," if confirmed else f"{info.state}"
+                raise WaitTimeout(f"study {info.name} is still {still} after {timeout}")
             time.sleep(POLL_S)
 
     def _then(self, info: StudyRead) -> "Study":
@@ -112,6 +126,17 @@ def goal_reached(info: StudyRead) -> bool:
     if goal is None or info.best is None:
         return False
     return info.objective.loss(info.best.value) <= info.objective.loss(goal)
+
+
+def unconfirmed(info: StudyRead) -> str | None:
+    """Why the winners of the study will never be confirmed; None while they may be, or are."""
+    if info.confirm is None:
+        return f"study {info.name} does not ask to be confirmed"
+    if info.confirmation is not None and info.confirmation.state == "failed":
+        return f"the winners of study {info.name} were not confirmed: {info.confirmation.reason}"
+    if info.state in STUDY_ENDED and info.state is not StudyState.FINISHED:
+        return f"study {info.name} ended {info.state}, its winners unconfirmed"
+    return None
 
 
 def seconds(duration: float | str | timedelta) -> float:

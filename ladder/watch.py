@@ -32,7 +32,22 @@ class Snapshot:
 
     @property
     def succeeded(self) -> bool:
-        return self.study.state is StudyState.FINISHED
+        """Whether the study has finished, and its winners are confirmed if they are to be."""
+        found = self.study.confirmation
+        confirmed = self.study.confirm is None or (found is not None and found.state == "finished")
+        return self.study.state is StudyState.FINISHED and confirmed
+
+
+def followed(client: Client, study: str) -> Iterator[Snapshot]:
+    """The study until it has ended, then the one that confirms its winners, then what became of them."""
+    last: Snapshot | None = None
+    for last in snapshots(client, study):
+        yield last
+    assert last is not None
+    found = last.study.confirmation
+    if found is not None and found.study_id is not None:
+        yield from snapshots(client, str(found.study_id))
+        yield from snapshots(client, str(last.study.id))
 
 
 def snapshots(client: Client, study: str) -> Iterator[Snapshot]:
@@ -66,19 +81,19 @@ def snapshots(client: Client, study: str) -> Iterator[Snapshot]:
 
 
 def show(client: Client, study: str, *, out: Console, as_json: bool = False) -> Snapshot:
-    """Show the study until it has ended, in the manner that suits ``out``; how it ended."""
+    """Show the study until it has ended and is confirmed, in the manner that suits ``out``; how it ended."""
     last: Snapshot | None = None
     if as_json:
-        for last in snapshots(client, study):
+        for last in followed(client, study):
             out.file.write(json.dumps(as_object(last)) + "\n")
             out.file.flush()
     elif out.is_terminal:
         with Live(console=out, auto_refresh=False) as live:
-            for last in snapshots(client, study):
+            for last in followed(client, study):
                 live.update(render(last), refresh=True)
     else:
         written = ""
-        for last in snapshots(client, study):
+        for last in followed(client, study):
             if (text := line(last)) != written:
                 out.file.write(text + "\n")
                 out.file.flush()

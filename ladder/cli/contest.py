@@ -77,6 +77,9 @@ def result(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, numbers in full.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,
+    with_params: Annotated[
+        bool, typer.Option("--params", help="With the best configuration of each method, confirmed where it was.")
+    ] = False,
 ) -> None:
     """Show the table of a contest, by mean rank; of an unfinished one, the table so far."""
     from ladder.client import Client
@@ -85,12 +88,13 @@ def result(
         raise typer.BadParameter("give one of --json, --csv and --markdown")
     with Client() as client:
         if as_csv or as_markdown:
-            text = client.contests.csv(contest) if as_csv else client.contests.markdown(contest)
+            form = client.contests.csv if as_csv else client.contests.markdown
+            text = form(contest, params=with_params)
             # Bytes as the server made them: text mode would change the ends of CSV's lines on some systems.
             sys.stdout.buffer.write(text.encode())
             sys.stdout.flush()
             return
-        found = client.contests.result(contest)
+        found = client.contests.result(contest, params=with_params)
     if as_json:
         return emit(found)
     _table(found)
@@ -118,17 +122,30 @@ def _line(contest: "ContestRead") -> str:
 
 
 def _show(contest: "ContestRead") -> None:
+    confirmed = any(study.confirmation is not None for study in contest.studies)
+    columns = ("study", "state", "reason", contest.result.metric, "epochs", "trials")
     rows = [
-        (study.name, study.state, study.state_reason, number(study.value), study.epochs, study.trials)
+        (
+            *(study.name, study.state, study.state_reason, number(study.value), study.epochs, study.trials),
+            *((study.confirmation, number(study.test)) if confirmed else ()),
+        )
         for study in contest.studies
     ]
-    table(("study", "state", "reason", contest.result.metric, "epochs", "trials"), rows)
+    table((*columns, *(("confirmation", "test") if confirmed else ())), rows)
     console().print()
     _table(contest.result)
 
 
 def _table(result: "ContestResult") -> None:
     tested = any(row.test_mean is not None for row in result.items)
+    if params := dict.fromkeys(name for row in result.items for name in row.params or {}):
+        worth = "test accuracy" if tested else f"{result.metric} (best)"
+        found = [
+            (row.method, *map((row.params or {}).get, params), number(row.test_mean if tested else row.value_best))
+            for row in result.items
+        ]
+        table(("method", *params, worth), found)
+        return talk(f"contest {result.contest} {result.state}: {result.complete} studies have ended")
     columns = ["method", "mean rank", result.metric, "± 95 % CI", "best", "epochs", "GPU hours", "wall hours", "trials"]
     rows = [
         (

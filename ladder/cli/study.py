@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ladder.cli.confirmation import show_confirmation
 from ladder.cli.export import export
 from ladder.cli.files import pointing_at, read_spec
 from ladder.cli.options import AsJson, StudyName
@@ -71,13 +72,14 @@ def create(
 def ls(
     state: Annotated[str | None, typer.Option(help="Only studies in this state.", show_default=False)] = None,
     label: Annotated[str | None, typer.Option(metavar="KEY:VALUE", help="Only with this label.")] = None,
+    confirmations: Annotated[bool, typer.Option("--confirmations", help="Also those that confirm others.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List studies."""
     from ladder.client import Client
 
     with Client() as client:
-        found = client.studies.list(state=state, label=label)
+        found = client.studies.list(state=state, label=label, confirmations=confirmations)
     if as_json:
         return emit_lines(found)
     columns = ("name", "state", "trials", "running", "best", "created")
@@ -95,7 +97,7 @@ def get(study: StudyName, as_json: AsJson = False) -> None:
 
 @app.command()
 def watch(study: StudyName, as_json: AsJson = False) -> int:
-    """Watch a study until it ends: exit 0 if it finished, 1 if it failed or was cancelled."""
+    """Watch a study until it ends and is confirmed if it asks for that: exit 0 if it finished, else 1."""
     from ladder.client import Client
 
     with Client() as client:
@@ -105,22 +107,23 @@ def watch(study: StudyName, as_json: AsJson = False) -> int:
 @app.command()
 def wait(
     study: StudyName,
-    for_: Annotated[str, typer.Option("--for", help="ended or goal.")] = "ended",
+    for_: Annotated[str, typer.Option("--for", help="ended, goal or confirmed.")] = "ended",
     timeout: Annotated[str | None, typer.Option(help="Such as 90s, 15m, 2h.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait without a word until a study has ended or reached its goal: exit 5 if it did not in time."""
+    """Wait without a word until a study has ended, reached its goal or is confirmed: exit 5 if it did not in time."""
     from ladder.client import Client
     from ladder.study import seconds
 
-    if for_ not in ("ended", "goal"):
-        raise typer.BadParameter(f"--for wants ended or goal, got {for_!r}")
+    if for_ not in ("ended", "goal", "confirmed"):
+        raise typer.BadParameter(f"--for wants ended, goal or confirmed, got {for_!r}")
     try:
         limit_s = None if timeout is None else seconds(timeout)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with Client() as client:
-        _show(client.studies.get(study).wait(timeout=limit_s, goal=for_ == "goal").info, as_json)
+        waited = client.studies.get(study).wait(timeout=limit_s, goal=for_ == "goal", confirmed=for_ == "confirmed")
+        _show(waited.info, as_json)
 
 
 @app.command()
@@ -157,12 +160,18 @@ def cancel(study: StudyName, as_json: AsJson = False) -> None:
 def best(
     study: StudyName,
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    confirmed: Annotated[
+        bool, typer.Option("--confirmed", help="Instead what became of the winners, trained anew and tested.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best trials of a study, best first."""
     from ladder.client import Client
 
     with Client() as client:
+        if confirmed:
+            confirmation = client.studies.confirmed(study)
+            return emit(confirmation) if as_json else show_confirmation(confirmation)
         found = client.studies.best(study, top=top)
     if as_json:
         return emit_lines(found)
@@ -238,6 +247,8 @@ def _watch(client: "Client", study: str, as_json: bool) -> int:
     from ladder.watch import show
 
     last = show(client, study, out=console(), as_json=as_json)
+    if last.study.confirmation is not None and not as_json:
+        show_confirmation(last.study.confirmation)
     talk(
         f"study {last.study.name} {last.study.state}"
         + (f": {last.study.state_reason}" if last.study.state_reason else "")
@@ -258,6 +269,13 @@ def _summary(info: "StudyRead") -> tuple[object, ...]:
     return info.name, info.state, trials, info.counts.running, best, f"{info.created_at:%Y-%m-%d %H:%M}"
 
 
+def _confirmation(info: "StudyRead") -> str | None:
+    found = info.confirmation
+    if found is None:
+        return None
+    return f"{found.state} by {found.study}" if found.reason is None else f"{found.state}: {found.reason}"
+
+
 def _show(info: "StudyRead", as_json: bool) -> None:
     if as_json:
         return emit(info)
@@ -274,6 +292,7 @@ def _show(info: "StudyRead", as_json: bool) -> None:
             "best": f"{number(info.best.value)} trial {info.best.number}: {params(info.best.params)}"
             if info.best
             else None,
+            "confirmation": _confirmation(info),
             "usage": f"{info.usage.epochs} epochs, {info.usage.gpu_hours:.2f} device hours",
             "created": info.created_at,
             "finished": info.finished_at,

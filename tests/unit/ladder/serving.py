@@ -109,6 +109,20 @@ STUDY: dict[str, Any] = {
     "updated_at": "2026-01-02T03:04:05Z",
     "a_field_of_a_later_release": 1,
 }
+CONFIRMATION: dict[str, Any] = {
+    "state": "finished", "reason": None, "study": "digits.confirm", "study_id": "0199a000-0000-7000-8000-000000000002",
+    "seeds": 2, "folds": None, "train_on": "train_and_validation",
+    "candidates": [
+        {"params": {"lr": 0.01}, "trial": 3, "search_value": 0.9, "values": [0.85, 0.87], "n": 2, "mean": 0.86,
+         "ci95": 0.127, "gap": 0.04, "failed": 0},
+        {"params": {"lr": 0.02}, "trial": 1, "search_value": 0.89, "values": [], "n": 0, "mean": None, "ci95": None,
+         "gap": None, "failed": 2},
+    ],
+    "recommendation": {"params": {"lr": 0.01}, "trial": 3, "search_value": 0.9, "n": 2, "mean": 0.86, "ci95": 0.127,
+                       "gap": 0.04, "final_trial": 4,
+                       "checkpoint": {"id": "0199a000-0000-7000-8000-000000000003", "step": 9, "sha256": "0" * 64}},
+    "test": {"acc": 0.75, "acc_low": 0.7, "acc_high": 0.8, "loss": 0.5, "images": 360, "metrics": {"test_acc": 0.75}},
+}  # fmt: skip
 RUNG = {
     "bracket": 0, "rung": 0, "resource": 1, "reported": 4, "promoted": 1, "waiting": 2, "running": 1, "cutoff": 0.75,
 }  # fmt: skip
