@@ -27,7 +27,7 @@ from models.pixel_store import Rendered, moments_of
 from models.render import RENDERING, Pixels, Progress, render
 from models.sources import ImageFiles, Images, Source, find, read
 
-__all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "load_split", "sealed_test"]
+__all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "forget", "load_split", "sealed_test"]
 
 log = structlog.get_logger(__name__)
 
@@ -177,14 +177,19 @@ _last: list[_Known] = []
 _sizes: dict[int, Rendered] = {}
 
 
+def forget() -> None:
+    """Let go of the set that was loaded last."""
+    _last.clear()
+    _sizes.clear()
+
+
 def _known(config: ImageCnnConfig, data_root: Path, cache_root: Path | None, watcher: Watcher | None) -> _Known:
     found = find(config, data_root)
     stamp = "digits" if found is None else found.stamp()
     key = _Key(config.dataset, stamp, config.split_seed, config.val_fraction)
     if not _last or _last[0].key != key:
         # The last set goes first: two of them may not fit.
-        _last.clear()
-        _sizes.clear()
+        forget()
         source = read(config, found)
         parts = _partition(config, source)
         content = content_sha256(source, stamp, cache_root, watcher)
@@ -225,14 +230,15 @@ def _rendered(known: _Known, side: int, cache_root: Path | None, watcher: Watche
     size_bytes = math.prod(shape)
     while _sizes and size_bytes + sum(each.resident_bytes for each in _sizes.values()) > pixel_store.RESIDENT_BYTES:
         del _sizes[next(iter(_sizes))]
-    fill = partial(render, images, tell=Progress(watcher, count))
+    tell = Progress(watcher, count)
+    fill = partial(render, images, tell=tell)
     if isinstance(images, Images) and images.pixels.shape[-1] == side:
         rendered = Rendered(images.pixels, True, moments_of(images.pixels), ())
     elif cache_root is not None and (isinstance(images, ImageFiles) or size_bytes > pixel_store.RESIDENT_BYTES):
         name = hashlib.sha256(f"{RENDERING}/{side}/{known.key.stamp}/".encode())
         name.update(known.parts.pool.numpy().data)
         try:
-            rendered = pixel_store.on_disk(cache_root, name.hexdigest(), shape, fill)
+            rendered = pixel_store.on_disk(cache_root, name.hexdigest(), shape, fill, waiting=partial(tell, 0))
         except (OSError, ValueError) as error:
             raise BadData(f"{cache_root} cannot keep the decoded images of {known.root}: {error}") from error
     else:
@@ -247,7 +253,7 @@ def _tolerated(
     """The names of the unreadable files. Raises BadData if they are more than the configuration allows."""
     if isinstance(images, Images) or not unreadable:
         return ()
-    names = tuple(images.paths[row] for row in unreadable)
+    names = tuple(sorted(images.paths[row] for row in unreadable))
     if len(names) > config.max_corrupt * len(images.paths):
         raise BadData(
             f"{root}: {len(names)} of {len(images.paths)} image files cannot be read, max_corrupt allows a share of "

@@ -37,7 +37,7 @@ def find(path: Path, dataset: str) -> tuple[Path, ...]:
     for single in (path, path / f"{dataset}.npz", path.with_name(f"{path.name}.npz")):
         if single.suffix == ".npz" and single.is_file():
             return (single,)
-    for prefix in ("", f"{dataset}_"):
+    for prefix in ("", f"{dataset}_", f"{path.name}_"):
         pair = path / f"{prefix}train.npz", path / f"{prefix}test.npz"
         if all(each.is_file() for each in pair):
             return pair
@@ -48,7 +48,7 @@ def candidates(path: Path, dataset: str) -> list[Path]:
     """What ``find`` looks for, for a message."""
     if path.suffix == ".npz":
         return [path]
-    return [path / f"{dataset}.npz", path.with_name(f"{path.name}.npz"), path / f"{dataset}_train.npz"]
+    return [path / f"{dataset}.npz", path.with_name(f"{path.name}.npz"), path / f"{path.name}_train.npz"]
 
 
 def read(found: Found, dataset: str) -> Source:
