@@ -1,7 +1,7 @@
 """The one place that imports torchvision, and only when it is needed.
 
 The wheel on the package index is built for CUDA. Beside a CPU-only torch its C++ operators do not load, and the
-import dies because ``register_fake("torchvision::nms")`` finds no operator. Data sets need none of them.
+import dies because ``register_fake("torchvision::nms")`` finds no operator. Nothing here needs them.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +19,15 @@ def import_datasets() -> ModuleType:
 
     datasets: ModuleType = torchvision.datasets
     return datasets
+
+
+def import_models() -> ModuleType:
+    """``torchvision.models``, also where torchvision's operators are missing."""
+    with fakes_of_missing_operators_skipped():
+        import torchvision.models
+
+    models: ModuleType = torchvision.models
+    return models
 
 
 def import_transforms() -> ModuleType:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictFloat, StrictInt, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from models.architectures.configs import ARCHITECTURES
+from models.architectures.configs import ARCHITECTURES, entry_of
 from models.config_base import TrainerConfig, listed, shown
 from models.image_config import ImageCnnConfig
 from models.job import InvalidConfig
@@ -59,14 +59,15 @@ class TrainerInfo:
         if not self.variants:
             return self.config
         name = config.get(self.chosen_by, self.config.model_fields[self.chosen_by].default)
-        if not isinstance(name, str) or name not in self.variants:
+        if not isinstance(name, str) or entry_of(name) not in self.variants:
             raise InvalidConfig(self.chosen_by, f"got {shown(name)}, want one of {listed(self.variants)}")
-        return self.variants[name]
+        return self.variants[entry_of(name)]
 
     def explain_unknown(self, kind: type[TrainerConfig], entry: str) -> str:
         owners = [name for name, config in self.variants.items() if entry in config.model_fields]
         if owners:
-            return f"an entry of {listed(owners)}, not of {kind.model_fields[self.chosen_by].default}"
+            own = next(name for name, config in self.variants.items() if config is kind)
+            return f"an entry of {listed(owners)}, not of {own}"
         return f"unknown entry; known are {listed(kind.model_fields)}"
 
     def json_schema(self) -> dict[str, Any]:
@@ -95,7 +96,7 @@ IMAGE_METRICS = (
     "corrupt_images",
 )
 
-TEST_METRICS = ("test_acc", "test_loss", "test_images")
+TEST_METRICS = ("test_acc", "test_loss", "test_balanced_acc", "test_macro_f1", "test_images")
 
 TRAINERS: Mapping[str, TrainerInfo] = {
     "image-cnn": TrainerInfo(
@@ -113,7 +114,7 @@ TRAINERS: Mapping[str, TrainerInfo] = {
         SyntheticConfig,
         ("loss", "acc", "cost"),
         frozenset({"x", "y", "noise", "epoch_s", "checkpoint_bytes"}),
-        test_metrics=TEST_METRICS,
+        test_metrics=("test_acc", "test_loss", "test_images"),
     ),
 }
 

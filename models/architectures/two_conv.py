@@ -3,22 +3,15 @@
 from torch import nn
 
 from models.architectures.configs import TwoConvConfig
+from models.architectures.parts import ACTIVATIONS, Classifier
 from models.architectures.registry import register
 from models.datasets import ImageSpec
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
 
 
 @register("two_conv", TwoConvConfig)
 def two_conv(config: TwoConvConfig, image: ImageSpec) -> nn.Module:
     """Conv 3x3, conv 3x3, max pool 2x2, dropout, dense, dropout, dense: [N, C, H, W] to logits [N, classes]."""
-    activation = _ACTIVATIONS[config.activation]
+    activation = ACTIVATIONS[config.activation]
     pooled = (image.side - 4) // 2
     network = nn.Sequential(
         nn.Conv2d(image.channels, config.filters1, 3),
@@ -31,7 +24,7 @@ def two_conv(config: TwoConvConfig, image: ImageSpec) -> nn.Module:
         nn.Linear(config.filters2 * pooled**2, config.dense_units),
         activation(),
         nn.Dropout(config.dropout),
-        nn.Linear(config.dense_units, image.classes),
+        Classifier(config.dense_units, image.classes),
     )
     # The paper used Keras and states neither padding nor initialisation, so both are Keras' defaults: none, and
     # Glorot-uniform weights with zero biases.

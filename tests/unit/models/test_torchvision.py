@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models._torchvision import fakes_of_missing_operators_skipped, import_datasets
+from models._torchvision import fakes_of_missing_operators_skipped, import_datasets, import_models
 
 
 @pytest.fixture
@@ -18,6 +18,11 @@ def operator() -> Iterator[str]:
 
 def test_torchvision_datasets_import_beside_a_cpu_torch() -> None:
     assert hasattr(import_datasets(), "CIFAR10")
+
+
+def test_torchvision_models_import_beside_a_cpu_torch() -> None:
+    assert "xception" not in import_models().list_models()
+    assert import_models().get_model_weights("resnet18").DEFAULT.url.endswith("resnet18-f37072fd.pth")
 
 
 def test_the_fake_of_a_missing_operator_is_skipped() -> None:
