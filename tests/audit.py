@@ -98,6 +98,7 @@ def _records(tx: Connection, study_id: UUID | str | None) -> Iterator[Record]:
 
 def violations_of(record: Record, checkpoint_root: Path | None = None) -> Iterator[str]:
     """All violations of one study."""
+    yield from _sealed(record)
     yield from _trials(record)
     yield from _accounts(record)
     for trial in record.trials:
@@ -107,6 +108,19 @@ def violations_of(record: Record, checkpoint_root: Path | None = None) -> Iterat
     yield from violations_of_log(record)
     if checkpoint_root is not None:
         yield from _files(record, FilesystemStore(checkpoint_root))
+
+
+def _sealed(record: Record) -> Iterator[str]:
+    """The test part is scored by the final trial of a study that confirms, and once."""
+    scored = [event for event in record.events if event.type == "test-scored"]
+    final = {trial.number for trial in record.trials if trial.final is not None}
+    if len(scored) > 1 or len(final) > 1:
+        yield f"the test part was scored {len(scored)} times, by the final trials {sorted(final)}"
+    if final and record.study.confirms is None:
+        yield f"the trials {sorted(final)} are final, but the study confirms none"
+    told = {(report.number, report.step) for report in record.reports if "test_acc" in report.metrics}
+    if not record.external and told != {(event.number, event.data["step"]) for event in scored}:
+        yield f"the steps {sorted(told)} report a score on the test part, the log tells of {len(scored)}"
 
 
 def _trials(record: Record) -> Iterator[str]:
