@@ -117,6 +117,7 @@ def train_own(
     thread.start()
     before = Reported(job.from_step, kept.metrics, seconds=0.0, state=encode(kept.state), state_step=kept.state_step)
     last = _result(job, before, finished=True)
+    del kept, before  # states may be large
     try:
         while last.step < job.max_resource:
             said = session.said.get()
