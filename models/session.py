@@ -49,7 +49,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A new step. ``state`` is the copy of what the trainer gave to ``checkpoint`` last, in ``state_step``; 0: never."""
+    """A new step. ``state`` is a copy of what the trainer last gave to ``checkpoint``, in ``state_step``; 0: never."""
 
     step: int
     metrics: Mapping[str, float]
