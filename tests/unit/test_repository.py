@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONTESTS = sorted((ROOT / "examples").glob("contest-*.yaml"))
-EXAMPLES = sorted({*(ROOT / "examples").glob("*.yaml")} - {*CONTESTS})
+SPECS = {path: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").glob("*.yaml"))}
+CONTESTS = [path for path, spec in SPECS.items() if "methods" in spec]
+EXAMPLES = [path for path in SPECS if path not in CONTESTS]
 WORKERS = ["worker", "worker-gpu"]
 SERVERS = ["migrate", "api", "control"]
 
