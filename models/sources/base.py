@@ -64,10 +64,16 @@ class Found:
     files: tuple[Path, ...]
 
     def stamp(self) -> str:
-        """A hash of the files' names, sizes and times: another one means that the set must be read anew."""
-        digest = hashlib.sha256(str(self.path).encode())
+        """A hash of the files' names, sizes and times: another one means that the set must be read anew.
+
+        Raises BadData if one of them has gone.
+        """
+        digest = hashlib.sha256(str(self.path).encode(errors="surrogateescape"))
         for file in self.files:
-            status = file.stat()
+            try:
+                status = file.stat()
+            except OSError as error:
+                raise BadData(f"{file} cannot be read: {error}") from error
             digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()
 

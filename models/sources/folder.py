@@ -76,8 +76,11 @@ def _folders(path: Path, data_root: Path) -> list[Path]:
 
 
 def _images(path: Path, data_root: Path) -> list[Path]:
-    entries = _entries(path, data_root)
-    return [Path(entry.path) for entry in entries if os.path.splitext(entry.name)[1].lower() in SUFFIXES]
+    images = []
+    for entry in _entries(path, data_root):
+        if os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+            images.append(Path(entry.path))
+    return images
 
 
 def _entries(path: Path, data_root: Path) -> Iterator[os.DirEntry[str]]:
@@ -86,4 +89,6 @@ def _entries(path: Path, data_root: Path) -> Iterator[os.DirEntry[str]]:
     for entry in visible:
         if entry.is_symlink():
             confined(data_root, [Path(entry.path)])
+            if not os.path.exists(entry.path):
+                raise BadData(f"{entry.path} is a link to nothing")
         yield entry

@@ -34,7 +34,7 @@ def find(path: Path, dataset: str) -> tuple[Path, ...]:
 
     Raises OSError.
     """
-    for single in (path, path / f"{dataset}.npz", path.with_name(f"{path.name}.npz")):
+    for single in (path, path / f"{dataset}.npz", path.parent / f"{path.name}.npz"):
         if single.suffix == ".npz" and single.is_file():
             return (single,)
     for prefix in ("", f"{dataset}_", f"{path.name}_"):
@@ -48,7 +48,7 @@ def candidates(path: Path, dataset: str) -> list[Path]:
     """What ``find`` looks for, for a message."""
     if path.suffix == ".npz":
         return [path]
-    return [path / f"{dataset}.npz", path.with_name(f"{path.name}.npz"), path / f"{path.name}_train.npz"]
+    return [path / f"{dataset}.npz", path.parent / f"{path.name}.npz", path / f"{path.name}_train.npz"]
 
 
 def read(found: Found, dataset: str) -> Source:

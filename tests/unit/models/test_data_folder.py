@@ -343,6 +343,15 @@ def test_a_link_within_the_data_root_is_followed(photos: Path, tmp_path: Path) -
     assert len(load_split(folder(), tmp_path).pixels) == 51
 
 
+def test_what_is_no_file_is_no_image(photos: Path, tmp_path: Path) -> None:
+    (photos / "cat" / "album.png").mkdir()
+    os.mkfifo(photos / "cat" / "pipe.png")  # whoever opened it would wait for ever
+    assert len(load_split(folder(), tmp_path).pixels) == 51
+    (photos / "cat" / "gone.png").symlink_to(photos / "nowhere.png")
+    with pytest.raises(BadData, match=r"photos/cat/gone.png is a link to nothing"):
+        load_split(folder(), tmp_path)
+
+
 def test_folders_of_no_use_are_refused(photos: Path, tmp_path: Path) -> None:
     def refused(message: str) -> None:
         with pytest.raises(BadData, match=message):
