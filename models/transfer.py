@@ -127,7 +127,7 @@ def _below(data_root: Path, relative: str) -> Path:
         inside = path.resolve().is_relative_to(data_root.resolve())
         if inside and path.is_file():
             return path
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # a loop of links is one of them, by the version of Python
         raise BadData(f"pretrained: {path} cannot be looked at: {error}") from error
     raise BadData(f"pretrained: {path} " + ("is no file" if inside else f"leads out of the data root {data_root}"))
 
