@@ -31,7 +31,7 @@ LONGEST_WAIT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A trial under lease, with what training it needs. ``alone``: its device to itself, since memory ran out before."""
+    """A trial under lease, with what training it needs. ``alone``: with its device to itself, since memory ran out."""
 
     study: UUID
     number: int
