@@ -76,6 +76,7 @@ class Fleet:
         asha: bool = False,
         every: int = 1,
         config: Mapping[str, Any] | None = None,
+        confirm: Mapping[str, Any] | None = None,
     ) -> Study:
         """A study of synthetic trials whose curves depend on a walk that only a right resume continues."""
         scheduler = {"type": "asha" if asha else "fifo", "max_resource": max_resource}
@@ -89,6 +90,7 @@ class Fleet:
                 "scheduler": scheduler,
                 "trainer": {"name": "synthetic", "config": settings},
                 "checkpoints": {"every": every},
+                "confirm": confirm,
                 "budget": {"max_trials": trials},
             }
         )
