@@ -32,6 +32,7 @@ from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
 from hpo.plan import plan, spread
 from hpo.spec.base import Text
+from hpo.spec.confirm import epochs_to_confirm
 from hpo.spec.study import StudySpec
 from hpo.storage import studies as stored
 from hpo.storage.idempotency import Stored
@@ -91,6 +92,7 @@ def _dry_run(spec: StudySpec, epoch_s: float | None, workers: int) -> DryRun:
         epochs_low=None if around is None else around.low,
         epochs_high=None if around is None else around.high,
         epochs_without_pruning=planned.epochs_without_pruning,
+        confirm_epochs=epochs_to_confirm(spec),
         gpu_hours=gpu_hours,
         hours=None if gpu_hours is None else gpu_hours / workers,
     )

@@ -202,6 +202,7 @@ class DryRun(Out):
     epochs_low: int | None = Field(None, description="nine in ten simulated runs spend between this and epochs_high")
     epochs_high: int | None = None
     epochs_without_pruning: int
+    confirm_epochs: int | None = Field(None, description="that the confirmation takes besides, at most")
     gpu_hours: float | None = Field(None, description="of one device, at the given speed")
     hours: float | None = Field(None, description="at the given speed on the given number of workers")
 

@@ -129,6 +129,17 @@ def confirming_spec(spec: StudySpec, name: str, winners: Sequence[Params], *, tr
     return StudySpec.model_validate(data)
 
 
+def epochs_to_confirm(spec: StudySpec) -> int | None:
+    """Epochs that the confirmation takes besides the search, its final trial included; None without one.
+
+    In steps of the search, where these are no epochs.
+    """
+    if spec.confirm is None:
+        return None
+    trainings = spec.confirm.top * (spec.confirm.folds or spec.confirm.replicates) + 1
+    return trainings * spec.scheduler.max_resource
+
+
 def names(name: str) -> Iterator[str]:
     """Names for the study that confirms the one of that name, the first that is free to be taken."""
     yield name[: MAX_NAME - len(SUFFIX)] + SUFFIX

@@ -73,8 +73,12 @@ class Confirm(SpecModel):
     """
 
     top: Annotated[StrictInt, Field(ge=1, le=50)] = 3
-    seeds: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
-    folds: Annotated[StrictInt, Field(ge=2, le=50)] | None = None
+    seeds: Annotated[StrictInt, Field(ge=1, le=100)] | None = Field(
+        None, description="trainings of each winner, each with a fresh seed; 5 without folds"
+    )
+    folds: Annotated[StrictInt, Field(ge=2, le=50)] | None = Field(
+        None, description="instead of seeds: one k-fold training of each winner, every fold as long as a whole trial"
+    )
     config: dict[Text, JsonValue] = Field(
         default_factory=dict,
         description="entries of trainer.config that replace the search's, such as those of a whole training set",

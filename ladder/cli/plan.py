@@ -62,6 +62,8 @@ def _sums(planned: "DryRun", epoch_s: float | None, workers: int) -> dict[str, o
     }
     if planned.epochs_low is not None:
         sums["spread"] = f"{planned.epochs_low} to {planned.epochs_high} epochs in nine of ten simulated runs"
+    if planned.confirm_epochs is not None:
+        sums["confirmation"] = f"{planned.confirm_epochs} epochs besides"
     if epoch_s is not None and planned.hours is not None:
         sums["speed"] = f"{epoch_s:.4g} s an epoch"
         sums["device hours"] = f"{planned.gpu_hours:.4g}"

@@ -8,7 +8,7 @@ import pytest
 
 from hpo.domain.trial import training_seed
 from tests.audit import audit
-from tests.integration.api.caller import Api, Json, problem, refused
+from tests.integration.api.caller import Api, Json, problem, refused, spec
 
 SEARCH: dict[str, Any] = {
     "trainer": {"name": "synthetic"},
@@ -239,6 +239,12 @@ def test_the_study_that_confirms_takes_no_other_trials_and_is_listed_on_demand(a
     assert [one["name"] for one in api.get("/studies").json()["items"]] == ["s"]
     listed = api.get("/studies?confirmations=true").json()["items"]
     assert {one["name"] for one in listed} == {"s", "s.confirm"}
+
+
+def test_a_dry_run_tells_what_the_confirmation_takes_besides(api: Api) -> None:
+    planned = api.post("/studies?dry_run=true", spec("s", **SEARCH)).json()
+    assert planned["confirm_epochs"] == (2 * 2 + 1) * 2
+    assert api.post("/studies?dry_run=true", spec("s")).json()["confirm_epochs"] is None
 
 
 def test_a_taken_name_is_passed_over(api: Api) -> None:

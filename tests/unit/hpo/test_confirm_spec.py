@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from hpo.domain.errors import InvalidSpec
 from hpo.domain.trial import training_seed
 from hpo.lifecycle.studies import normalise
-from hpo.spec.confirm import confirm_errors, confirming_spec, fresh_seed, names, same_split
+from hpo.spec.confirm import confirm_errors, confirming_spec, epochs_to_confirm, fresh_seed, names, same_split
 from hpo.spec.study import Confirm, StudySpec
 from tests.unit.hpo.builders import a_study
 
@@ -136,3 +136,9 @@ def test_a_name_of_a_hundred_characters_is_cut_so_that_its_confirmation_has_one(
 def test_other_data_has_another_split() -> None:
     assert same_split(a_study(**IMAGES, confirm={"config": {"train_fraction": 1.0}}))
     assert not same_split(a_study(**IMAGES, confirm={"config": {"data_path": "whole"}}))
+
+
+def test_the_epochs_of_a_confirmation_are_known_beforehand() -> None:
+    assert epochs_to_confirm(a_study()) is None
+    for confirm in ({"top": 2, "seeds": 3}, {"top": 2, "folds": 3}):
+        assert epochs_to_confirm(a_study(**IMAGES, confirm=confirm)) == (2 * 3 + 1) * 9
