@@ -43,6 +43,7 @@ class TrainerInfo:
     """A trainer's configuration and what it reports every step.
 
     ``mutable`` entries may change from one step to the next: a checkpoint that was trained with others still fits.
+    All trials of a study agree in ``common``: what is compared must have been trained and judged on the same data.
     With ``variants``, the entry ``chosen_by`` names the configuration's class; ``config`` is their base.
     ``test_metrics`` stand in the last report of a confirmation's final trial; a trainer without a test part has none.
     """
@@ -50,6 +51,7 @@ class TrainerInfo:
     config: type[TrainerConfig]
     metrics: tuple[str, ...]
     mutable: frozenset[str]
+    common: frozenset[str] = frozenset()
     chosen_by: str = ""
     variants: Mapping[str, type[TrainerConfig]] = field(default_factory=dict)
     test_metrics: tuple[str, ...] = ()
@@ -106,6 +108,7 @@ TRAINERS: Mapping[str, TrainerInfo] = {
             {"lr", "momentum", "weight_decay", "batch_size", "dropout", "label_smoothing", "l1", "grad_clip", "augment"}
             | {"mix", "mix_alpha"}
         ),
+        frozenset({"dataset", "data_path", "split_seed", "val_fraction", "folds", "fold_epochs"}),
         "architecture",
         ARCHITECTURES,
         TEST_METRICS,

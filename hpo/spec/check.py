@@ -15,7 +15,7 @@ from models.catalog import TRAINERS, TrainerInfo, parse_config
 from models.job import InvalidConfig
 
 # Entries that decide what the others mean: probed in every combination, never left out of a probe.
-STRUCTURAL = ("dataset", "architecture")
+STRUCTURAL = ("architecture", "image_size")
 # A space with many conditions and rules has more ends than a request may wait for; the trainer refuses the rest itself.
 MAX_PROBES = 10_000
 
@@ -36,7 +36,7 @@ def check(spec: StudySpec, *, installed: Collection[str] = ()) -> list[FieldErro
             "an installed one must be named by LADDER_TRAINERS on the API and on the workers"
         )
         return [*found, FieldError("/trainer/name", "unknown_trainer", message)]
-    return [*found, *_metric_errors(spec, trainer), *_config_errors(spec, trainer)]
+    return [*found, *_metric_errors(spec, trainer), *_common_errors(spec, trainer), *_config_errors(spec, trainer)]
 
 
 def _grid_errors(spec: StudySpec) -> Iterator[FieldError]:
@@ -66,11 +66,25 @@ def _name_errors(spec: StudySpec) -> Iterator[FieldError]:
 
 
 def _metric_errors(spec: StudySpec, trainer: TrainerInfo) -> Iterator[FieldError]:
-    for index, objective in enumerate(spec.objectives):
-        if objective.metric not in trainer.metrics:
+    wanted = [(f"/objectives/{index}/metric", one.metric) for index, one in enumerate(spec.objectives)]
+    wanted += [(f"/constraints/{index}/metric", one.metric) for index, one in enumerate(spec.constraints)]
+    for pointer, metric in wanted:
+        if metric not in trainer.metrics:
             known = ", ".join(trainer.metrics)
-            message = f"{spec.trainer.name} reports no {objective.metric!r}, want one of {known}"
-            yield FieldError(f"/objectives/{index}/metric", "unknown_metric", message)
+            yield FieldError(
+                pointer, "unknown_metric", f"{spec.trainer.name} reports no {metric!r}, want one of {known}"
+            )
+
+
+def _common_errors(spec: StudySpec, trainer: TrainerInfo) -> Iterator[FieldError]:
+    for index, param in enumerate(spec.search_space):
+        if param.name in trainer.common and not isinstance(param, FixedParam):
+            message = f"{param.name!r} cannot be searched: all trials of a study are judged on the same data"
+            yield FieldError(f"/search_space/{index}/name", "not_searchable", message)
+    folds = spec.trainer.config.get("folds")
+    if "folds" in trainer.common and type(folds) is int and folds != spec.scheduler.max_resource:
+        message = f"with folds a step is a fold: max_resource must be {folds}, got {spec.scheduler.max_resource}"
+        yield FieldError("/scheduler/max_resource", "not_the_folds", message)
 
 
 def _config_errors(spec: StudySpec, trainer: TrainerInfo) -> list[FieldError]:

@@ -93,7 +93,7 @@ def test_names_that_the_trainer_does_not_know_are_refused() -> None:
         choice("batch_size", 32, 64.5),
         floats("batch_size", 16, 64),
         choice("lr", True, 0.1),
-        choice("dataset", "digits", "imagenet"),
+        choice("image_size", 8, 5000),
         choice("architecture", "two_conv", "perceptron"),
     ],
 )
@@ -123,14 +123,46 @@ def test_all_errors_are_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "param",
+    [
+        choice("dataset", "digits", "cifar10"),
+        choice("data_path", "a.npz", "b.npz"),
+        ints("split_seed", 0, 9),
+        floats("val_fraction", 0.1, 0.3),
+        ints("folds", 2, 5),
+    ],
+)
+def test_what_all_trials_are_judged_by_is_not_searched(param: dict[str, Any]) -> None:
+    config = {} if param["name"] == "dataset" else {"dataset": "cifar10"}
+    assert ("/search_space/0/name", "not_searchable") in found(image_study(param, config=config))
+    fixed = {"type": "fixed", "name": "split_seed", "value": 3}
+    assert found(image_study(floats("lr", 0.1, 0.2), fixed)) == []
+
+
+def test_a_study_of_folds_has_a_step_for_every_fold() -> None:
+    space = floats("lr", 0.1, 0.2)
+    assert found(image_study(space, config={"folds": 5}, scheduler={"type": "fifo", "max_resource": 5})) == []
+    (error,) = check(image_study(space, config={"folds": 5}, scheduler={"type": "fifo", "max_resource": 9}))
+    assert (error.pointer, error.code) == ("/scheduler/max_resource", "not_the_folds")
+    assert error.message == "with folds a step is a fold: max_resource must be 5, got 9"
+
+
+def test_a_constraint_on_a_metric_that_is_not_reported_is_refused() -> None:
+    wrong = [{"metric": "weight_kg", "op": "<=", "value": 1}, {"metric": "params_m", "op": "<=", "value": 1}]
+    assert found(image_study(floats("lr", 0.1, 0.2), constraints=wrong)) == [
+        ("/constraints/0/metric", "unknown_metric")
+    ]
+
+
 def test_an_architecture_that_does_not_fit_the_image_is_refused() -> None:
     (error,) = check(image_study(config={"architecture": "resnet_small", "stages": 6}))
     assert error.pointer == "/trainer/config/architecture"
     assert "needs images of 32 px, digits has 8 px" in error.message
 
 
-def test_a_searched_architecture_is_tried_on_every_searched_data_set() -> None:
-    both = choice("dataset", "cifar10", "digits"), choice("architecture", "two_conv", "resnet_small")
+def test_a_searched_architecture_is_tried_on_every_searched_size() -> None:
+    both = choice("image_size", 8, 32), choice("architecture", "two_conv", "resnet_small")
     assert found(image_study(*both)) == []
     fits = image_study(both[1], config={"dataset": "cifar10", "stages": 6})
     assert found(fits) == [("/trainer/config/stages", "unknown_name")]  # two_conv has no stages
@@ -199,10 +231,10 @@ def test_a_fixed_value_that_the_trainer_refuses_is_found() -> None:
 
 
 def test_what_the_rules_of_the_space_exclude_is_not_held_against_it() -> None:
-    pair = (choice("architecture", "two_conv", "resnet_small"), choice("dataset", "cifar10", "digits"))
+    pair = (choice("architecture", "two_conv", "resnet_small"), choice("image_size", 8, 32))
     deep = ints("stages", 1, 6) | {"when": {"architecture": "resnet_small"}}
     assert found(image_study(*pair, deep)) == [("/search_space/0", "value_refused")]  # six stages need 32 px
-    allowed = image_study(*pair, deep, forbidden=[{"architecture": "resnet_small", "dataset": "digits"}])
+    allowed = image_study(*pair, deep, forbidden=[{"architecture": "resnet_small", "image_size": 8}])
     assert found(allowed) == []
 
 
