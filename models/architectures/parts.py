@@ -36,6 +36,16 @@ class DenseHead(Head, nn.Sequential):
     """Several dense layers that are new together."""
 
 
+class ChannelsLast(nn.Module):
+    """[N, C, H, W] to [N, H, W, C]: how the numbers lie in memory already, so that flattening them copies nothing.
+
+    Flattened in the other order, the copies in both directions took a third of a training step in bf16.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
 class GlobalMean(nn.Module):
     """[N, C, H, W] to [N, C]. A plain mean: the backward of adaptive pooling is not deterministic on CUDA."""
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from models.architectures.configs import TwoConvConfig
-from models.architectures.parts import ACTIVATIONS, Classifier
+from models.architectures.parts import ACTIVATIONS, ChannelsLast, Classifier
 from models.architectures.registry import register
 from models.datasets import ImageSpec
 
@@ -20,6 +20,7 @@ def two_conv(config: TwoConvConfig, image: ImageSpec) -> nn.Module:
         activation(),
         nn.MaxPool2d(2),
         nn.Dropout(config.dropout),
+        ChannelsLast(),
         nn.Flatten(),
         nn.Linear(config.filters2 * pooled**2, config.dense_units),
         activation(),
@@ -27,7 +28,7 @@ def two_conv(config: TwoConvConfig, image: ImageSpec) -> nn.Module:
         Classifier(config.dense_units, image.classes),
     )
     # The paper used Keras and states neither padding nor initialisation, so both are Keras' defaults: none, and
-    # Glorot-uniform weights with zero biases.
+    # Glorot-uniform weights with zero biases. Keras flattens with the channels last, too.
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

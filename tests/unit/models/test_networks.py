@@ -50,7 +50,10 @@ def test_a_network_takes_the_images_of_its_data_set(dataset: str, entries: dict[
 def test_two_conv_has_the_layers_of_the_paper() -> None:
     network = build(config(dataset="cifar10", filters1=16, filters2=32, dense_units=64, dropout=0.3), shape("cifar10"))
     kinds = [type(layer).__name__ for layer in network.children()]
-    assert " ".join(kinds) == "Conv2d ReLU Conv2d ReLU MaxPool2d Dropout Flatten Linear ReLU Dropout Classifier"
+    assert (
+        " ".join(kinds)
+        == "Conv2d ReLU Conv2d ReLU MaxPool2d Dropout ChannelsLast Flatten Linear ReLU Dropout Classifier"
+    )
     conv, dense = 3 * 16 * 9 + 16 + 16 * 32 * 9 + 32, 32 * 14 * 14 * 64 + 64 + 64 * 10 + 10
     assert parameters(network) == conv + dense
     assert {layer.p for layer in network.children() if isinstance(layer, nn.Dropout)} == {0.3}
