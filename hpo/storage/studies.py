@@ -108,7 +108,8 @@ def results(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
     return tx.exec_driver_sql(
         "SELECT params, loss FROM trial WHERE study_id = %(study)s AND loss IS NOT NULL AND violation = 0"
         " AND final IS NULL AND state IN ('complete', 'pruned', 'paused')"
-        " AND last_step = (SELECT max(last_step) FROM trial WHERE study_id = %(study)s AND loss IS NOT NULL AND state IN ('complete', 'pruned', 'paused'))"
+        " AND last_step = (SELECT max(last_step) FROM trial WHERE study_id = %(study)s AND loss IS NOT NULL"
+        " AND state IN ('complete', 'pruned', 'paused'))"
         " ORDER BY number",
         {"study": study},
     ).all()
