@@ -16,7 +16,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from api.schemas.leases import ClaimIn, ReleaseIn, ReportIn
+from api.schemas.leases import Assignment, ClaimIn, ReleaseIn, ReportIn, ReportOut
 from tests.unit.workers.conftest import wait_for
 from tests.unit.workers.fake_api import NEVER, FakeApi, assignment
 from tests.unit.workers.test_child import exists
@@ -256,4 +256,22 @@ def test_a_doorbell_wakes_an_idle_worker_and_none_is_taken_by_a_busy_one(
         wait_for(lambda: server.api.steps(3) == [1, 2, 3])
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=20)
+        assert worker.returncode == 0
+
+
+def test_an_idle_slot_makes_room_for_a_trial_that_must_be_alone(server: Server, start: Start, redis_url: str) -> None:
+    def decide(trial: Assignment, step: int) -> ReportOut:
+        both = {number for number, _ in api.reports} >= {1, 2}
+        return ReportOut(decision="complete" if both else "continue", target_step=10_000)
+
+    endless = {"config": {"epoch_s": 0.02}, "target_step": 10_000, "max_resource": 10_000}
+    api = server.api = FakeApi([assignment(number, **endless) for number in (1, 2)], decide=decide)
+    with Celery(broker=redis_url, set_as_current=False) as bells:
+        worker = start(LADDER_SLOTS="2", LADDER_REDIS_URL=redis_url, LADDER_RING_AGAIN_S="1000")
+        wait_for(lambda: len(api.claims) == 4)  # each slot has trained, keeps its trainer warm and found no more work
+        api.add(assignment(3, alone=True))
+        bells.send_task("worker.run_next", args=["cpu"], queue="cpu")
+        wait_for(lambda: api.steps(3))
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=30)
         assert worker.returncode == 0
