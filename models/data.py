@@ -1,14 +1,11 @@
 """Data sets as tensors, split once into training, validation and test part.
 
-The test part is sealed: ``load_split`` hashes it and lets it go, and only ``sealed_test`` reads it, anew. The last set
-stays in memory between the trials of one process, since the trainer child is reused.
+The test part is sealed: ``load_split`` hashes it and lets it go, and only ``sealed_test`` reads it, anew.
 """
 
-import hashlib
 import math
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +15,15 @@ from torch import Tensor
 
 from models import pixel_store
 from models.balance import chosen_rows, class_weights
-from models.content import content_sha256
-from models.datasets import DATASETS, ImageSpec
+from models.datasets import ImageSpec
 from models.image_config import ImageCnnConfig
-from models.job import BadData, InvalidConfig, Watcher
-from models.partition import Partition, fold_rows, partition
-from models.pixel_store import Rendered, moments_of
-from models.render import RENDERING, Pixels, Progress, render
-from models.sources import ImageFiles, Images, Source, find, read
+from models.job import BadData, Watcher
+from models.loaded import known_set, partition_of, rendered_at, side_of
+from models.partition import fold_rows
+from models.render import Pixels, Progress, render
+from models.sources import ImageFiles, Images, find, read
 
-__all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "forget", "load_split", "sealed_test"]
+__all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "load_split", "sealed_test"]
 
 log = structlog.get_logger(__name__)
 
@@ -106,13 +102,17 @@ def load_split(
     Raises BadData if the files are missing, torn or too few, or too many unreadable; InvalidConfig where the entries
     do not fit what the files hold.
     """
-    known = _known(config, data_root, cache_root, watcher)
-    side = _side(config, known)
-    rendered = _rendered(known, side, cache_root, watcher)
+    known = known_set(config, data_root, cache_root, watcher)
+    side = side_of(config, known)
+    rendered = rendered_at(known, side, cache_root, watcher)
     corrupt = _tolerated(known.images, rendered.unreadable, config, known.root)
     labels, order = known.images.labels, _readable(known.parts.order, rendered.unreadable)
     in_val = known.parts.in_val if fold is None else fold_rows(config, labels, fold, known.class_names)
     train, val = order[~in_val[order]], order[in_val[order]]
+    if not (len(train) and len(val)):
+        raise BadData(
+            f"{known.root}: no readable image is left of the {'validation' if len(train) else 'training'} part"
+        )
     learned = order if join_validation else train
     rows = chosen_rows(config, learned, labels[learned], known.class_names)
     return Split(
@@ -136,7 +136,7 @@ def sealed_test(
     split = load_split(config, data_root, cache_root=cache_root, watcher=watcher)
     found = find(config, data_root)
     source = read(config, found)
-    test = _partition(config, source).test(source)
+    test = partition_of(config, source).test(source)
     side = split.image.side
     into = _scratch((len(test.labels), split.image.channels, side, side), cache_root)
     unreadable = render(test, into, Progress(watcher, len(into)))
@@ -146,105 +146,6 @@ def sealed_test(
         kept = _readable(torch.arange(len(labels)), unreadable)
         pixels, labels = pixels[kept], labels[kept]
     return SealedTest(Images(pixels, labels), split.scaling, split.image, split.class_names, split.sha256)
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """What a loaded data set depends on; ``stamp`` changes with the files, so that replaced data is read again."""
-
-    dataset: str
-    stamp: str
-    split_seed: int
-    val_fraction: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A set without its test part: ``images`` are those of training and validation, at their own size."""
-
-    key: _Key
-    root: Path
-    images: Images | ImageFiles
-    parts: Partition
-    class_names: tuple[str, ...]
-    channels: int
-    side: int
-    sha256: str
-
-
-# The set that was loaded last, and its images at the sizes asked for. One set only: its trials come one after another.
-_last: list[_Known] = []
-_sizes: dict[int, Rendered] = {}
-
-
-def forget() -> None:
-    """Let go of the set that was loaded last."""
-    _last.clear()
-    _sizes.clear()
-
-
-def _known(config: ImageCnnConfig, data_root: Path, cache_root: Path | None, watcher: Watcher | None) -> _Known:
-    found = find(config, data_root)
-    stamp = "digits" if found is None else found.stamp()
-    key = _Key(config.dataset, stamp, config.split_seed, config.val_fraction)
-    if not _last or _last[0].key != key:
-        # The last set goes first: two of them may not fit.
-        forget()
-        source = read(config, found)
-        parts = _partition(config, source)
-        content = content_sha256(source, stamp, cache_root, watcher)
-        side = source.side or DATASETS[config.dataset].usual_side
-        assert side is not None
-        root = data_root / (config.data_path or config.dataset)
-        learned = parts.learned(source)
-        _last.append(
-            _Known(key, root, learned, parts, source.class_names, source.channels, side, parts.sha256(content))
-        )
-    return _last[0]
-
-
-def _partition(config: ImageCnnConfig, source: Source) -> Partition:
-    if source.own_val is not None and config.val_fraction is not None:
-        raise InvalidConfig("val_fraction", f"got {config.val_fraction}, but the set has a validation part of its own")
-    fraction = config.val_fraction or DATASETS[config.dataset].val_fraction
-    return partition(source, val_fraction=fraction, seed=config.split_seed)
-
-
-def _side(config: ImageCnnConfig, known: _Known) -> int:
-    """Raises InvalidConfig if the network cannot take images so small."""
-    side = config.image_size or known.side
-    if config.smallest_side > side:
-        raise InvalidConfig(
-            "image_size" if config.image_size else "architecture",
-            f"{config.architecture} so configured needs images of {config.smallest_side} px, "
-            + (f"image_size is {side}" if config.image_size else f"{known.root} has {side} px"),
-        )
-    return side
-
-
-def _rendered(known: _Known, side: int, cache_root: Path | None, watcher: Watcher | None) -> Rendered:
-    if side in _sizes:
-        return _sizes[side]
-    images, count = known.images, len(known.images.labels)
-    shape = (count, known.channels, side, side)
-    size_bytes = math.prod(shape)
-    while _sizes and size_bytes + sum(each.resident_bytes for each in _sizes.values()) > pixel_store.RESIDENT_BYTES:
-        del _sizes[next(iter(_sizes))]
-    tell = Progress(watcher, count)
-    fill = partial(render, images, tell=tell)
-    if isinstance(images, Images) and images.pixels.shape[-1] == side:
-        rendered = Rendered(images.pixels, True, moments_of(images.pixels), ())
-    elif cache_root is not None and (isinstance(images, ImageFiles) or size_bytes > pixel_store.RESIDENT_BYTES):
-        name = hashlib.sha256(f"{RENDERING}/{side}/{known.key.stamp}/".encode())
-        name.update(known.parts.pool.numpy().data)
-        try:
-            rendered = pixel_store.on_disk(cache_root, name.hexdigest(), shape, fill, waiting=partial(tell, 0))
-        except (OSError, ValueError) as error:
-            raise BadData(f"{cache_root} cannot keep the decoded images of {known.root}: {error}") from error
-    else:
-        rendered = pixel_store.in_memory(shape, fill)
-    _sizes[side] = rendered
-    return rendered
 
 
 def _tolerated(

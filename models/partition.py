@@ -50,7 +50,7 @@ class Partition:
 
 
 def partition(source: Source, *, val_fraction: float, seed: int) -> Partition:
-    """Stratified: of every class the same fraction is held out, and at least one image."""
+    """Stratified: of every class the same fraction is held out, at least one image, and never all."""
     labels = source.images.labels
     pool, held_out = torch.arange(len(labels)), None
     if source.test is None:
@@ -89,5 +89,5 @@ def _hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tenso
     held = torch.zeros(len(order), dtype=torch.bool)
     for label in labels.unique():  # type: ignore[no-untyped-call]
         rows = order[labels[order] == label]
-        held[rows[: max(1, round(len(rows) * fraction))]] = True
+        held[rows[: min(max(1, round(len(rows) * fraction)), len(rows) - 1)]] = True
     return order, held

@@ -122,6 +122,15 @@ def test_an_npz_without_a_test_part_has_one_held_out(tmp_path: Path) -> None:
     assert not as_set(test.pixels) & (as_set(pixels_of(split, split.train)) | as_set(pixels_of(split, split.val)))
 
 
+@pytest.mark.parametrize(("fraction", "trained", "validated"), [(0.001, 110, 10), (0.999, 10, 110)])
+def test_no_class_is_missing_from_a_part(
+    npz: Path, tmp_path: Path, fraction: float, trained: int, validated: int
+) -> None:
+    split = load_split(cifar(val_fraction=fraction), tmp_path)
+    assert split.train.labels.bincount().tolist() == [trained // 10] * 10
+    assert split.val.labels.bincount().tolist() == [validated // 10] * 10
+
+
 def test_an_npz_may_lie_in_a_folder(npz: Path, tmp_path: Path) -> None:
     (tmp_path / "sets").mkdir()
     npz.rename(tmp_path / "sets" / "cifar10.npz")

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from models import pixel_store
-from models.data import Split, forget, load_split, sealed_test
+from models.data import Split, load_split, sealed_test
 from models.image_config import ImageCnnConfig
 from models.job import BadData, InvalidConfig, Setup
+from models.loaded import forget
 from models.pixel_store import Fill, on_disk
 from models.render import Pixels, photo
 
@@ -187,6 +188,13 @@ def test_more_unreadable_images_than_allowed_are_bad_data(photos: Path, tmp_path
     message = rf"photos: 8 of 51 image files .* a share of 0.1: {learned[0]}, .*{learned[4]}, …$"
     with pytest.raises(BadData, match=message):
         load_split(folder(max_corrupt=0.1), tmp_path)
+
+
+def test_a_part_without_a_readable_image_is_bad_data(photos: Path, tmp_path: Path) -> None:
+    in_parts(photos, val=1)
+    spoil(photos, "val/cat/00.png", "val/dog/00.png", "val/emu/00.png")
+    with pytest.raises(BadData, match="photos: no readable image is left of the validation part"):
+        load_split(folder(max_corrupt=0.5), tmp_path)
 
 
 def test_an_unreadable_test_image_is_no_matter_for_a_trial(photos: Path, tmp_path: Path) -> None:
