@@ -95,5 +95,6 @@ def test_the_interval_of_an_accuracy_is_wilsons() -> None:
     # Newcombe 1998, table I, method 3: 81 of 263 and 15 of 148, 0 of 20.
     assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert wilson(1.0, 20)[1] == pytest.approx(1.0)
+    for right, images in ((0, 20), (20, 20), (1, 3), (344, 360), (9_400, 10_000)):
+        known = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
+        assert wilson(right / images, images) == pytest.approx((known.low, known.high), abs=1e-12)
