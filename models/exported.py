@@ -85,7 +85,9 @@ def _card(path: Path) -> ModelCard:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InvalidModel(path, f"is not the description of a model: {where}: {first['msg']}") from error
-    if not len(card.scaling.mean) == len(card.scaling.std) == card.image.channels:
+    # Published constants are for three channels: grey images become three by them.
+    channels = (1, 3) if card.image.channels == 1 else (card.image.channels,)
+    if len(card.scaling.mean) != len(card.scaling.std) or len(card.scaling.mean) not in channels:
         raise InvalidModel(path, f"scaling: want a mean and std for each of {card.image.channels} channels")
     if len(card.class_names) != card.image.classes:
         raise InvalidModel(path, f"class_names: want {card.image.classes}, got {len(card.class_names)}")

@@ -1,5 +1,6 @@
 """Weights to start from, and which layers learn."""
 
+import json
 import pickle
 import threading
 from collections.abc import Iterator
@@ -15,17 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ladder.exports import Origin, write_model
+from ladder.models import load_model
 from models._torchvision import import_models
 from models.architectures.parts import Classifier, without_grey
 from models.architectures.registry import build
 from models.architectures.weights import PublishedWeights, fetch, published_weights, read_tensors
 from models.architectures.xception import KERAS_LAYERS
 from models.catalog import parse_config
-from models.checkpoint import Identity, save
+from models.checkpoint import Identity, manifest_path, save
 from models.datasets import ImageSpec
 from models.image_config import ImageCnnConfig
-from models.job import BadData, InvalidConfig
+from models.job import BadData, InvalidConfig, TrainJob
 from models.optim import build_optimizer
+from models.train import train
 from models.transfer import layers_before_classifier, load_pretrained, scaling_of, train_mode, tune_last
 
 MNIST = ImageSpec(channels=1, side=28, classes=10)
@@ -200,7 +204,7 @@ def test_a_dense_layer_of_another_image_size_is_refused_with_both_sizes(tmp_path
     torch.save(build(config(), MNIST).state_dict(), tmp_path / "net.pth")
     wanted, larger = config(image_size=32, pretrained="net.pth"), ImageSpec(1, 32, 10)
     with pytest.raises(
-        BadData, match=r"two_conv for images of 1 x 32 x 32: 7.weight is \[128, 4608\], want \[128, 6272\]"
+        BadData, match=r"two_conv for images of 1 x 32 x 32: \d+.weight is \[128, 4608\], want \[128, 6272\]"
     ):
         load_pretrained(build(wanted, larger), wanted, larger, tmp_path)
 
@@ -405,6 +409,20 @@ def test_grey_pixels_take_the_constants_of_three_channels() -> None:
     assert torch.equal(grey, colour)
 
 
+def test_a_model_for_grey_images_that_began_with_published_weights_is_exported(tmp_path: Path) -> None:
+    entries = {"architecture": "mobilenet_v3", "dataset": "digits", "image_size": 17, "batch_size": 512}
+    torch.save(build(config(**entries), ImageSpec(3, 17, 20)).state_dict(), tmp_path / "published.pth")
+    entries |= {"pretrained": "published.pth", "tuned_layers": 1}
+    job = TrainJob("image-cnn", entries, seed=0, from_step=0, max_resource=1, resume=None, data_root=tmp_path)
+    for result in train(job):
+        result.save(tmp_path / "step-1")
+    manifest = json.loads(manifest_path(tmp_path / "step-1").read_bytes())
+    write_model(tmp_path / "step-1", manifest, tmp_path / "export", origin=Origin("s", "0", 0))
+    exported = load_model(tmp_path / "export")
+    assert exported.mean.shape == (1, 3, 1, 1)
+    assert exported(torch.zeros(2, 1, 17, 17, dtype=torch.uint8)).shape == (2, 10)
+
+
 # ---- which layers learn
 
 
@@ -472,7 +490,7 @@ def test_the_layers_of_xception_stand_for_every_module_once() -> None:
     [
         (TINY, 1, {"6", "4.norm2"}),
         (TINY, 3, {"6", "4.norm2", "4.conv2", "4.norm1"}),
-        ({"architecture": "two_conv"}, 2, {"10", "7", "2"}),
+        ({"architecture": "wide_resnet", "depth": 10}, 2, {"7", "4", "3.shortcut"}),
         ({"architecture": "vgg11", "batch_norm": False}, 1, {"classifier.6", "classifier.3"}),
         (
             {"architecture": "vgg11", "dense_units": 8},
