@@ -1,9 +1,6 @@
 """``ladder demo``: a real study on real images, on a stack of its own that leaves nothing behind."""
 
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,17 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from api.schemas.studies import BestTrial, StudyRead
 from ladder.cli.output import emit, params, talk
 from ladder.client import Client
 from ladder.errors import LocalError, StackError
 from ladder.foreground import keep_up, operator_env, signals_interrupt
 from ladder.specfile import parse
 from ladder.stack import LocalStack
+from ladder.study import unconfirmed
 from ladder.watch import show
 
 STUDY_FILE = Path(__file__).with_name("demo_study.yaml")
-EVALUATE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,10 @@ class Outcome:
     trials: int
     best_trial: int
     params: dict[str, Any]
-    val_acc: float
+    search_value: float
+    mean: float
+    ci95: float | None
+    gap: float
     test_acc: float
     test_images: int
     epochs: int
@@ -62,22 +61,28 @@ def run(*, trials: int, workers: int, port: int, stay: bool, home: Path | None, 
         with Client(stack.url, stack.token) as client:
             made = client.studies.create(_spec(client, trials))
             last = show(client, made.id, out=shown)
-            if not last.succeeded or not (best := client.studies.best(made.id)):
-                reason = last.study.state_reason or "no trial has a value"
+            if not last.succeeded:
+                reason = unconfirmed(last.study) or last.study.state_reason
                 raise LocalError(
                     f"study {made.name} {last.study.state}: {reason}", f"see {stack.home.logs}, kept with --home"
                 )
             plan = client.studies.plan(_spec(client, trials))
-            scored = _score(client, stack, last.study, best[0])
+            found = client.studies.confirmed(made.id)
+        best, test = found.recommendation, found.test
+        if best is None or best.mean is None or best.gap is None or test is None or test.acc is None:
+            raise LocalError(f"study {made.name} is confirmed by nothing: {found.reason}")
         outcome = Outcome(
             study=made.name,
             state=str(last.study.state),
             trials=sum(last.study.counts.model_dump().values()),
-            best_trial=best[0].number,
-            params=best[0].params,
-            val_acc=best[0].value,
-            test_acc=scored["test_acc"],
-            test_images=scored["images"],
+            best_trial=best.trial,
+            params=best.params,
+            search_value=best.search_value,
+            mean=best.mean,
+            ci95=best.ci95,
+            gap=best.gap,
+            test_acc=test.acc,
+            test_images=test.images or 0,
             epochs=last.study.usage.epochs,
             epochs_without_pruning=plan.epochs_without_pruning,
             seconds=time.monotonic() - started_at,
@@ -102,31 +107,14 @@ def _spec(client: Client, trials: int) -> dict[str, Any]:
     return spec
 
 
-def _score(client: Client, stack: LocalStack, study: StudyRead, best: BestTrial) -> dict[str, Any]:
-    """Accuracy of the best trial's newest checkpoint on the sealed test images, read back from the store."""
-    newest = max(client.studies.artifacts(str(study.id), best.number), key=lambda artifact: artifact.step)
-    (checkpoint,) = [
-        path
-        for path in (stack.checkpoint_root / str(study.id) / str(best.number)).glob(f"*/{newest.name}")
-        if json.loads(path.with_name(f"{path.name}.json").read_text())["sha256"] == newest.sha256
-    ]
-    command = [sys.executable, "-m", "models.evaluate", str(checkpoint), "--data-root", str(stack.data_root)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=EVALUATE_S, check=False, env=stack.import_env()
-    )
-    if done.returncode != 0:
-        raise LocalError(f"the checkpoint cannot be scored: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    scored: dict[str, Any] = json.loads(done.stdout)
-    return scored
-
-
 def _tell(outcome: Outcome, out: Console) -> None:
     share = outcome.epochs / outcome.epochs_without_pruning
+    kept = f"{outcome.mean:.4f}" + ("" if outcome.ci95 is None else f" ± {outcome.ci95:.4f}")
     lines = {
         "trials": f"{outcome.trials}, study {outcome.state} in {outcome.seconds:.0f} s with the start of the stack",
         "best": f"trial {outcome.best_trial}: {params(outcome.params)}",
-        "validation": f"accuracy {outcome.val_acc:.4f}",
-        "test": f"accuracy {outcome.test_acc:.4f} on {outcome.test_images} unseen images, by the checkpoint read back",
+        "validation": f"accuracy {outcome.search_value:.4f} in the search, {kept} trained anew",
+        "test": f"accuracy {outcome.test_acc:.4f} on {outcome.test_images} images that nothing had seen before",
         "epochs": f"{outcome.epochs} spent, {outcome.epochs_without_pruning} without pruning: {share:.0%}",
         "API": f"{outcome.url}  (schema: {outcome.url}/api/v1/openapi.json)",
     }

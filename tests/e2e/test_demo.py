@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 TRIALS = 12
 
@@ -21,7 +22,8 @@ def test_the_demo_finds_a_good_network_prunes_the_rest_and_leaves_nothing_behind
         outcome = json.loads(done.stdout.splitlines()[-1])
         assert outcome["state"] == "finished"
         assert outcome["trials"] == TRIALS
-        assert outcome["val_acc"] >= 0.9
+        assert outcome["search_value"] >= 0.9
+        assert outcome["gap"] == pytest.approx(outcome["search_value"] - outcome["mean"])
         assert outcome["test_acc"] >= 0.9
         assert 0 < outcome["epochs"] < outcome["epochs_without_pruning"]
         assert list(Path(parent).glob("ladder*")) == []
