@@ -9,7 +9,7 @@ from hpo.domain.history import Params
 from hpo.domain.trial import training_seed
 from hpo.spec.base import escaped
 from hpo.spec.check import check
-from hpo.spec.schedulers import PbtSpec
+from hpo.spec.schedulers import FifoSpec, PbtSpec
 from hpo.spec.study import MAX_LABELS, MAX_NAME, SPLIT_ENTRIES, Confirm, StudySpec
 from models.catalog import TRAINERS, TrainerInfo
 
@@ -65,9 +65,10 @@ def _entry_errors(spec: StudySpec, confirm: Confirm, trainer: TrainerInfo) -> It
 def _config_errors(spec: StudySpec) -> list[FieldError]:
     """What the trainer refuses of the configuration that confirms and not of the one that searches."""
     assert spec.confirm is not None
-    trainer = spec.trainer.model_copy(update={"config": _config(spec, spec.confirm)[0]})
+    config, length = _config(spec, spec.confirm)
+    trainer = spec.trainer.model_copy(update={"config": config})
     known = {error.pointer for error in check(spec)}
-    errors = check(spec.model_copy(update={"trainer": trainer}))
+    errors = check(spec.model_copy(update={"trainer": trainer, "scheduler": FifoSpec(max_resource=length)}))
     return [_mine(spec.confirm, error) for error in errors if error.pointer not in known]
 
 
