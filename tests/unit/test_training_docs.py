@@ -53,6 +53,11 @@ def test_what_may_change_in_training_is_told() -> None:
     assert set(re.findall(r"`([a-z0-9_]+)`", sentence)) == TRAINERS["image-cnn"].mutable
 
 
+def test_what_cannot_be_searched_is_told() -> None:
+    (sentence,) = re.findall(r"search space; but (.+?) cannot be searched", TEXT, re.DOTALL)
+    assert set(re.findall(r"`([a-z0-9_]+)`", sentence)) == TRAINERS["image-cnn"].common
+
+
 def test_the_yaml_of_the_text_is_what_a_study_takes() -> None:
     blocks = [parse(block, str(DOCS)).data for block in re.findall(r"```yaml\n(.+?)```", TEXT, re.DOTALL)]
     fields = {name: value for block in blocks for name, value in block.items()}
