@@ -54,7 +54,7 @@ def _tensorboard(study: str, out: Path, as_json: bool) -> None:
 def _model(study: str, out: Path, trial: int | None, as_json: bool) -> None:
     from ladder.cli.extras import need
 
-    need("--what model", ("numpy", "safetensors"), extra="worker")
+    need("--what model", ("numpy", "safetensors"), extra=None)
     from ladder.client import Client
     from ladder.exports import export_model
 

@@ -15,13 +15,17 @@ SEARCH = {
 PACKAGES = {**SEARCH, "safetensors": "safetensors", "tensorboardX": "tensorboardX"}
 
 
-def need(what: str, modules: Iterable[str] = SEARCH, *, extra: str = "server") -> None:
-    """Raises LocalError, naming what is missing, unless all modules are there; none is imported."""
+def need(what: str, modules: Iterable[str] = SEARCH, *, extra: str | None = "server") -> None:
+    """Raises LocalError, naming what is missing and the extra that has it, unless all modules are there.
+
+    None is imported. Without an ``extra`` the packages themselves are named: the one that has them brings torch too.
+    """
     from ladder.errors import LocalError
 
     missing = [PACKAGES[module] for module in modules if find_spec(module) is None]
     if missing:
-        raise LocalError(f"{what} needs {', '.join(missing)} on this machine", f"pip install 'ladder-hpo[{extra}]'")
+        wanted = " ".join(missing) if extra is None else f"'ladder-hpo[{extra}]'"
+        raise LocalError(f"{what} needs {', '.join(missing)} on this machine", f"pip install {wanted}")
 
 
 def versions() -> str:
