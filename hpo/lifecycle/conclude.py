@@ -20,8 +20,7 @@ from hpo.storage.checkpoints import newest
 Json = dict[str, Any]
 TEST = "test_"  # what the names of all metrics of the test part begin with
 
-# The reasons of a study that confirms to stop, of its own accord.
-SCORED = "scored"
+# Why a study that confirms stops with nothing to show; else it stops as its scheduler says, by max_trials.
 FINAL_FAILED = "final_failed"
 NONE_TRUSTED = "none_trusted"
 WITHOUT_RESULT = (FINAL_FAILED, NONE_TRUSTED)
@@ -92,7 +91,7 @@ def score(tx: Connection, change: TrialChange, steps: Sequence[StepResult]) -> N
     """
     last = steps[-1]
     metrics = {name: word(value) for name, value in last.metrics.items() if name.startswith(TEST)}
-    if metrics and trials.test_score(tx, change.study) is None:
+    if metrics and trials.sealed_score(tx, change.study) is None:
         change.event(EventType.TEST_SCORED, change.row.number, {"step": last.step, "metrics": metrics})
 
 
@@ -123,7 +122,7 @@ def _found(tx: Connection, child: Row[Any], spec: StudySpec, before: Json) -> Js
     rows = rows_of(tx, child.id, spec)
     candidates = confirmed(winners_of(before), replicates_of(rows, spec))
     final = next((row for row in rows if row.final is not None), None)
-    event = trials.test_score(tx, child.id)
+    event = trials.sealed_score(tx, child.id)
     scored = event is not None and final is not None and final.state == TrialState.COMPLETE
     best = recommended(candidates, spec.objective) if final is None else _position(candidates, final)
     return {

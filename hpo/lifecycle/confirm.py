@@ -83,7 +83,7 @@ def proceed(tx: Connection, row: Any) -> bool:
     final = next((one for one in rows if one.final is not None), None)
     if final is not None:
         complete = final.state == TrialState.COMPLETE
-        begin_stopping(tx, row.id, row.last_seq, conclude.SCORED if complete else conclude.FINAL_FAILED)
+        begin_stopping(tx, row.id, row.last_seq, "max_trials" if complete else conclude.FINAL_FAILED)
         return True
     winners = conclude.winners_of(parent.confirmation)
     best = recommended(confirmed(winners, conclude.replicates_of(rows, spec)), spec.objective)

@@ -156,7 +156,7 @@ def replicates(tx: Connection, study: UUID, *, fold: str) -> Sequence[Row[Any]]:
     return tx.exec_driver_sql(_REPLICATES, {"study": study, "fold": fold}).all()
 
 
-def test_score(tx: Connection, study: UUID) -> Row[Any] | None:
+def sealed_score(tx: Connection, study: UUID) -> Row[Any] | None:
     """The event that scored the sealed test part, None before."""
     query = "SELECT seq, number, data FROM event WHERE study_id = %(study)s AND type = 'test-scored'"
     return tx.exec_driver_sql(query, {"study": study}).one_or_none()

@@ -107,6 +107,8 @@ def test_the_best_are_trained_on_fresh_seeds_and_the_best_of_them_is_tested_once
     assert found["test"]["acc_low"] < 0.75 < found["test"]["acc_high"]
     assert (found["test"]["loss"], found["test"]["images"]) == (0.5, 400)
     assert scores(api, child) == [{"step": 2, "metrics": TEST}]
+    ended = api.get("/studies/s.confirm").json()
+    assert (ended["state"], ended["state_reason"]) == ("finished", "max_trials")
     # The final trial has seen what it is validated on: it is nobody's best.
     assert api.get("/studies/s.confirm/best?top=1").json()["items"][0]["number"] == 3
     clean(api, study, child)
@@ -306,3 +308,48 @@ def test_a_contest_has_failed_where_a_confirmation_has(api: Api) -> None:
     assert (found["state"], found["result"]["items"][0]["failed"]) == ("failed", 1)
     # Without a recommendation the params are those of the best trial.
     assert api.get("/contests/c/result?params=true").json()["items"][0]["params"].keys() == {"x"}
+
+
+def test_winners_keep_the_constraints_and_are_each_confirmed_once(api: Api) -> None:
+    tried = [(0.1, 0.9, 1.0), (0.1, 0.95, 1.0), (0.2, 0.99, 9.0), (0.3, 0.7, 1.0)]  # x, acc, cost
+    study = api.create(
+        "s",
+        **{
+            **SEARCH,
+            "sampler": {"type": "manual"},
+            "enqueue": [{"x": x} for x, _, _ in tried],
+            "repeats": 2,
+            "constraints": [{"metric": "cost", "op": "<=", "value": 5}],
+            "confirm": {"top": 3, "seeds": 1},
+        },
+    )
+    for _, acc, cost in tried:
+        api.advance(study)
+        trial = claim(api)
+        assert trial is not None
+        for step in (1, 2):
+            report(api, trial, step, acc=acc, cost=cost)
+    api.advance(study)
+    candidates = api.get("/studies/s").json()["confirmation"]["candidates"]
+    found = [(one["params"]["x"], one["trial"], one["search_value"]) for one in candidates]
+    assert found == [(0.1, 1, pytest.approx(0.95)), (0.3, 3, pytest.approx(0.7))]
+
+
+def test_whole_trials_alone_win_where_there_are_any(api: Api) -> None:
+    asha = {"type": "asha", "min_resource": 1, "max_resource": 2, "reduction_factor": 4}
+    study = api.create("s", **{**SEARCH, "scheduler": asha})
+    while True:
+        api.advance(study)
+        trial = claim(api)
+        if trial is None:
+            break
+        for step in range(trial["last_step"] + 1, trial["target_step"] + 1):
+            answer = report(api, trial, step, acc=0.9 - trial["number"] / 10 if step == 1 else 0.2)
+            while answer["decision"] == "continue" and answer["target_step"] > step:
+                step += 1
+                answer = report(api, trial, step, acc=0.2)
+    ended = api.get("/studies/s").json()
+    assert (ended["counts"]["complete"], ended["counts"]["pruned"]) == (1, 3)
+    [winner] = ended["confirmation"]["candidates"]
+    assert (winner["trial"], winner["search_value"]) == (0, pytest.approx(0.2))
+    assert api.get("/studies/s/best").json()["items"][0]["number"] == 1
