@@ -210,15 +210,15 @@ def test_the_stand_in_is_imbalanced_and_its_test_part_is_not(drawn: Callable[...
 
 
 def test_no_picture_serves_twice_and_the_test_part_comes_from_the_test_part(drawn: Callable[..., Drawn]) -> None:
-    found, (training, labels), (test, _) = drawn(), colour_images(80), colour_images(30, seed=1)
+    found, (training, labels), (test, held_labels) = drawn(), colour_images(80), colour_images(30, seed=1)
     pool = {image.tobytes(): label for image, label in zip(training, labels.tolist(), strict=True)}
-    held = {image.tobytes() for image in test}
+    held = {image.tobytes(): label for image, label in zip(test, held_labels.tolist(), strict=True)}
     named = [(image.tobytes(), label) for image, label in zip(found["images"], found["labels"].tolist(), strict=True)]
     pictures = [(image, label) for image, label in named if label < 10]
     assert len({image for image, _ in named}) == len(named)
     assert all(pool[image] == label for image, label in pictures)
     tested = zip(found["test_images"], found["test_labels"].tolist(), strict=True)
-    assert all(image.tobytes() in held for image, label in tested if label < 10)
+    assert all(held[image.tobytes()] == label for image, label in tested if label < 10)
 
 
 def test_background_is_an_enlarged_corner(e3: ModuleType) -> None:
