@@ -29,6 +29,10 @@ class Room:
                 for name in ("gate", "room", "gate")
             )
 
+    @property
+    def shared(self) -> bool:
+        return bool(self._files)
+
     def enter(self) -> bool:
         """Pass the gate and share the room; False while another slot is alone, or waits to be."""
         if not self._files:

@@ -10,6 +10,7 @@ import structlog
 
 from api.schemas.leases import Assignment, ClaimIn, ClaimOut
 from ladder.errors import ApiError
+from workers.child import Child
 from workers.events import Woken
 from workers.held import Leases, may_pass
 from workers.limits import Draining, Limits, Place
@@ -84,11 +85,8 @@ class Runner:
 
     def _run_next(self, queue_name: str) -> bool:
         """Claim a trial and run it; False where there was none, or nothing to run it with."""
-        # Before the claim, both: a trial is only taken by who may and can train it.
-        if not self._enter():
-            return False
         try:
-            child = self._pool.acquire()
+            child = self._ready_child()  # before the claim: a trial is only taken by who may and can train it
         except TrainerBroken as error:
             log.error("trainer_broken", detail=str(error))
             return False
@@ -116,19 +114,25 @@ class Runner:
                 self._clear_room()  # what needed so much is not kept either
         if not ended.keep_child:
             self._pool.discard(child)
+            if self._place.room.shared:
+                child.wait()  # until its memory is free
+                self._place.room.leave()  # the next trainer may have to be imported first
         self._rest_if_unwell(ended.how)
         return True
 
-    def _enter(self) -> bool:
-        """Come to the device, which another slot may have, or want, to itself; False if stopped meanwhile."""
-        while not self._place.room.enter():
+    def _ready_child(self) -> Child | None:
+        """A trainer, on a device that no other slot has, or wants, to itself; None if stopped meanwhile."""
+        while (child := self._pool.acquire()) is not None:
+            if self._place.room.enter():
+                return child
             self._clear_room()
-            if self._stopped.wait(POLL_S):
-                return False
-        return True
+            self._stopped.wait(POLL_S)
+        return None
 
     def _clear_room(self) -> None:
-        self._pool.drop()
+        """Keep nothing of the device's memory. A trainer that has not trained yet has none."""
+        if self._pool.warm:
+            self._pool.drop()
         self._place.room.leave()
 
     def _claim(self, queue_name: str) -> Assignment | None:
