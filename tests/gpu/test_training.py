@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,13 @@ CONFIG = {"dataset": "digits", "architecture": "two_conv", "optimizer": "adam", 
 
 
 def epochs(
-    count: int, *, from_step: int = 0, resume: Path | None = None, save: Path | None = None
+    count: int, *, from_step: int = 0, resume: Path | None = None, save: Path | None = None, **entries: Any
 ) -> list[EpochResult]:
     from models.train import train
 
     job = TrainJob(
         trainer="image-cnn",
-        config=CONFIG,
+        config=CONFIG | entries,
         seed=3,
         from_step=from_step,
         max_resource=9,
@@ -49,3 +50,20 @@ def test_a_resumed_trial_follows_the_curve_of_an_uninterrupted_one(tmp_path: Pat
     epochs(2, save=checkpoint)
     resumed = [result.metrics["val_loss"] for result in epochs(2, from_step=2, resume=checkpoint)]
     assert resumed == pytest.approx(whole[2:], rel=1e-3)
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_a_deterministic_trial_resumes_bit_for_bit(tmp_path: Path, amp: str) -> None:
+    entries = {"architecture": "resnet_small", "optimizer": "sgd", "augment": "crop_flip", "ema": 0.99, "amp": amp}
+    entries |= {"deterministic": True}
+    whole = [result.metrics["val_loss"] for result in epochs(3, **entries)]
+    checkpoint = tmp_path / "step.safetensors"
+    epochs(1, save=checkpoint, **entries)
+    resumed = [result.metrics["val_loss"] for result in epochs(2, from_step=1, resume=checkpoint, **entries)]
+    assert resumed == whole[1:]
+
+
+def test_memory_and_latency_are_those_of_the_device() -> None:
+    metrics = epochs(1)[-1].metrics
+    assert metrics["peak_memory_mb"] == pytest.approx(torch.cuda.max_memory_allocated() / 1e6, rel=0.5)
+    assert 0 < metrics["latency_ms"] < 1000
