@@ -16,16 +16,16 @@ class Pace:
         self._limits = limits
         self._ends_at = math.inf if timeout_s is None else started_at + timeout_s
         self._epochs_s: deque[float] = deque(maxlen=50)
-        self._loaded = -1
+        self._told: tuple[int, int] | None = None
         self.progress_at = started_at
 
-    def loading(self, now: float, done: int) -> None:
-        """``done`` images are decoded; saying so again and again is no progress."""
-        if done > self._loaded:
-            self._loaded, self.progress_at = done, now
+    def progress(self, now: float, done: int, total: int) -> None:
+        """``done`` of ``total`` images, or epochs of a step, are done; saying so again and again is no progress."""
+        if (done, total) != self._told:  # not only more: after the images come the epochs, which begin at 1 again
+            self._told, self.progress_at = (done, total), now
 
     def epoch(self, now: float, seconds: float) -> None:
-        self.progress_at = now
+        self.progress_at, self._told = now, None  # the next step may say what this one said last
         self._epochs_s.append(seconds)
 
     @property

@@ -92,10 +92,13 @@ class Ready(_Line):
     say: Literal["ready"] = "ready"
 
 
-class Loading(_Line):
-    """``done`` of ``total`` images are decoded: the run is not stalled as long as ``done`` rises."""
+class Progress(_Line):
+    """``done`` of ``total`` are done, of images to decode or of epochs within a step, which a fold has many of.
 
-    say: Literal["loading"] = "loading"
+    The run is not stalled as long as what is said here changes.
+    """
+
+    say: Literal["progress"] = "progress"
     run: StrictInt
     done: Annotated[StrictInt, Field(ge=0)]
     total: Annotated[StrictInt, Field(ge=0)]
@@ -160,7 +163,7 @@ class Failed(_Line):
 
 
 Order = Train | Go | Park | Drop
-Said = Ready | Loading | Batch | Epoch | Finished | Parked | Failed
+Said = Ready | Progress | Batch | Epoch | Finished | Parked | Failed
 
 _ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="do")])
 _SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(discriminator="say")])

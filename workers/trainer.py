@@ -31,10 +31,10 @@ from workers.protocol import (
     Failed,
     Finished,
     Go,
-    Loading,
     Order,
     Park,
     Parked,
+    Progress,
     Ready,
     Said,
     Train,
@@ -43,7 +43,7 @@ from workers.protocol import (
 
 _MAX_UNSAVED = 3  # checkpoints that may fail in a row before the disk is taken for full
 _MESSAGE_CHARS = 2000
-_LOADING_EVERY_S = 1.0
+_PROGRESS_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 Say = Callable[[Said], None]
@@ -55,16 +55,18 @@ class TrainFunction(Protocol):
 
 @dataclass(slots=True)
 class _Telling:
-    """Tells the worker how a run is set up."""
+    """Tells the worker how a run is set up and how it gets on within a step."""
 
     say: Say
     run: int
-    _said_at: float = field(default=-_LOADING_EVERY_S, init=False)
+    _said_at: float = field(default=-_PROGRESS_EVERY_S, init=False)
 
-    def loading(self, done: int, total: int) -> None:
-        if time.monotonic() >= self._said_at + _LOADING_EVERY_S:  # a reader may call it for every image
-            self._said_at = time.monotonic()
-            self.say(Loading(run=self.run, done=done, total=total))
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        # A reader may call it for every image; that all is done is told at any rate, since nothing may follow for long.
+        if done == total or now >= self._said_at + _PROGRESS_EVERY_S:
+            self._said_at = now
+            self.say(Progress(run=self.run, done=done, total=total))
 
     def started(self, setup: Setup) -> None:
         names = setup.class_names if len(setup.class_names) <= MAX_CLASSES else ()

@@ -18,7 +18,7 @@ from workers.held import HeldLease, Leases, may_pass
 from workers.limits import Draining, Limits, Place
 from workers.outbox import BATCH, Outbox
 from workers.pace import Pace
-from workers.protocol import Batch, Drop, Epoch, Failed, Finished, Go, Loading, Park, Parked
+from workers.protocol import Batch, Drop, Epoch, Failed, Finished, Go, Park, Parked, Progress
 from workers.resume import candidates, order
 from workers.room import POLL_S
 
@@ -133,8 +133,8 @@ class TrialRun:
 
     def _take(self, message: object) -> None:
         match message:
-            case Loading(run=self._run):
-                self._pace.loading(time.monotonic(), message.done)
+            case Progress(run=self._run):
+                self._pace.progress(time.monotonic(), message.done, message.total)
             case Batch(run=self._run):
                 self._on_batch(message)
             case Epoch(run=self._run):

@@ -27,7 +27,7 @@ def train(job: TrainJob, watcher: Watcher | None = None) -> Iterator[EpochResult
         raise CorruptCheckpoint(str(job.resume))
     classes, last = job.config.get("classes", 0), job.config.get("finish_after", job.max_resource)
     if watcher is not None:
-        watcher.loading(1, 2)
+        watcher.progress(1, 2)
         split = job.config.get("split")
         watcher.started(Setup(split, tuple(f"class {label}" for label in range(classes))))
     for step in range(job.from_step + 1, last + 1):

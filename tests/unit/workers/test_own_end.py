@@ -12,7 +12,7 @@ from tests.unit.workers.stand_in import content
 from workers.limits import Limits, Place
 from workers.pace import Pace
 from workers.pool import ChildPool
-from workers.protocol import MAX_LINE_BYTES, Batch, Epoch, Loading, said
+from workers.protocol import MAX_LINE_BYTES, Batch, Epoch, Progress, said
 from workers.trainer import _Telling
 
 SPLIT = "5" * 64
@@ -132,20 +132,30 @@ def test_a_trial_on_other_data_fails_by_its_own_fault(pool: ChildPool, make_runn
     assert (body.error.type, body.error.retryable) == ("user_error", False)
 
 
-def test_decoding_is_progress_as_long_as_it_gets_on() -> None:
+def test_what_is_done_within_a_step_is_progress_as_long_as_it_changes() -> None:
     pace = Pace(Limits(stall_s=10), 0.0, None)
-    pace.loading(8.0, 5)
+    pace.progress(8.0, 5, 9)
     assert pace.stalled_at == 18.0
-    pace.loading(16.0, 5)
+    pace.progress(16.0, 5, 9)
     assert pace.stalled_at == 18.0
-    pace.loading(17.0, 6)
+    pace.progress(17.0, 6, 9)
     assert pace.stalled_at == 27.0
+    pace.progress(20.0, 1, 3)  # the images are decoded, the first of a fold's epochs is over
+    assert pace.stalled_at == 30.0
 
 
-def test_decoding_is_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
+def test_the_epochs_of_the_next_fold_are_progress_though_they_are_told_alike() -> None:
+    pace = Pace(Limits(stall_s=10, stall_epochs=1), 0.0, None)
+    pace.progress(1.0, 1, 1)
+    pace.epoch(2.0, 2.0)
+    pace.progress(4.0, 1, 1)
+    assert pace.stalled_at == 14.0
+
+
+def test_what_is_done_within_a_step_is_told_once_a_second_and_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
     telling = _Telling(said.append, 3)
-    for second, done in ((100.0, 1), (100.4, 2), (100.9, 3), (101.0, 4), (101.5, 5)):
+    for second, done in ((100.0, 1), (100.4, 2), (100.9, 3), (101.0, 4), (101.5, 5), (101.6, 9)):
         monkeypatch.setattr("workers.trainer.time.monotonic", lambda second=second: second)
-        telling.loading(done, 9)
-    assert said == [Loading(run=3, done=1, total=9), Loading(run=3, done=4, total=9)]
+        telling.progress(done, 9)
+    assert said == [Progress(run=3, done=done, total=9) for done in (1, 4, 9)]
