@@ -92,6 +92,18 @@ def _config(spec: StudySpec, confirm: Confirm) -> tuple[dict[str, object], int]:
     return config | {"folds": confirm.folds}, confirm.folds
 
 
+def _timeout_s(spec: StudySpec, confirm: Confirm) -> float | None:
+    """The time limit of a replicate; None where nothing is known of how long one takes."""
+    limit_s = spec.trainer.timeout_s
+    if limit_s is None or confirm.config:  # with other data, images or batches a training takes another time
+        return None
+    if confirm.folds is None:
+        return limit_s
+    # Every fold is a whole trial; of a search that counts folds it is one step.
+    before = 1 if spec.trainer.config.get("folds") is None else spec.scheduler.max_resource
+    return limit_s * confirm.folds / before
+
+
 def confirming_spec(spec: StudySpec, name: str, winners: Sequence[Params], *, trials: int) -> StudySpec:
     """The study that trains each of the winners anew, for as long as a whole trial of ``spec`` was.
 
@@ -117,7 +129,7 @@ def confirming_spec(spec: StudySpec, name: str, winners: Sequence[Params], *, tr
         "warm_start": None,
         "confirm": None,
         "repeats": replicates,
-        "trainer": spec.trainer.model_dump(mode="json") | {"config": config},
+        "trainer": spec.trainer.model_dump(mode="json") | {"config": config, "timeout_s": _timeout_s(spec, confirm)},
         "budget": {
             "max_trials": room,
             "max_failed": room,

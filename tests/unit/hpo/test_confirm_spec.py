@@ -70,6 +70,23 @@ def test_folds_are_the_steps_of_a_replicate_and_each_as_long_as_a_whole_trial() 
 
 
 @pytest.mark.parametrize(
+    ("confirm", "config", "timeout_s"),
+    [
+        ({"seeds": 3}, {}, 60.0),
+        ({"folds": 4}, {}, 240.0),
+        ({"folds": 3}, {"folds": 9, "fold_epochs": 3}, 20.0),
+        ({"seeds": 3, "config": {"train_fraction": 1.0}}, {}, None),
+    ],
+)
+def test_a_replicate_has_the_time_that_its_trainings_had_in_the_search(
+    confirm: dict[str, Any], config: dict[str, Any], timeout_s: float | None
+) -> None:
+    trainer = {"name": "image-cnn", "config": {"dataset": "digits", **config}, "timeout_s": 60.0}
+    child = confirming(a_study(**{**IMAGES, "trainer": trainer}, confirm=confirm))
+    assert child.trainer.timeout_s == timeout_s
+
+
+@pytest.mark.parametrize(
     ("pointer", "says", "fields"),
     [
         ("/confirm", "external has no sealed test part", {"trainer": {"name": "external"}}),
