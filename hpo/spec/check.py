@@ -78,8 +78,9 @@ def _metric_errors(spec: StudySpec, trainer: TrainerInfo) -> Iterator[FieldError
 
 def _common_errors(spec: StudySpec, trainer: TrainerInfo) -> Iterator[FieldError]:
     for index, param in enumerate(spec.search_space):
-        if param.name in trainer.common and not isinstance(param, FixedParam):
-            message = f"{param.name!r} cannot be searched: all trials of a study are judged on the same data"
+        if param.name in trainer.common:
+            # A fixed one neither: what is compared between studies, and with their confirmation, is trainer.config.
+            message = f"all trials of a study are judged on the same data: give {param.name!r} in trainer.config"
             yield FieldError(f"/search_space/{index}/name", "not_searchable", message)
     folds = spec.trainer.config.get("folds")
     if "folds" in trainer.common and type(folds) is int and folds != spec.scheduler.max_resource:
