@@ -42,9 +42,12 @@ class Epochs:
             join_validation=job.final == "train_and_validation",
         )
         self.finished = False
+        self._watcher = watcher
         self._steps = job.max_resource
         self._epochs = job.max_resource if config.folds is None else config.fold_epochs
-        self._patience = config.patience
+        # By steps that may train nothing, or by images that are trained on, patience would judge nothing.
+        patient = config.folds is None and job.final != "train_and_validation"
+        self._patience = config.patience if patient else None
         self._best, self._since = torch.inf, 0
         self.training = Training(
             config, self.split, seed=job.seed, length=self._epochs, threads=job.threads, precision=precision
@@ -54,7 +57,7 @@ class Epochs:
 
     def step(self, number: int) -> Epoch:
         first, last = self._ends_at(number - 1) + 1, self._ends_at(number)
-        done = [self.training.epoch(epoch) for epoch in range(first, last + 1)] or [self.training.validate(last)]
+        done = list(self.training.epochs(first, last, self._watcher)) or [self.training.validate(last)]
         val_loss = done[-1].metrics["val_loss"]
         self._since = 0 if val_loss < self._best else self._since + 1
         self._best = min(self._best, val_loss)
@@ -98,6 +101,7 @@ class Folds:
 
     def _begin(self, fold: int) -> None:
         job, config = self._job, self._config
+        vars(self).pop("training", None)  # the last fold's goes first: a device may not hold both
         self._fold = fold
         self.split = load_split(config, job.data_root, cache_root=job.cache_root, watcher=self._watcher, fold=fold)
         self.training = Training(
@@ -114,7 +118,7 @@ class Folds:
     def step(self, number: int) -> Epoch:
         if number != self._fold:
             self._begin(number)
-        done = [self.training.epoch(epoch) for epoch in range(1, self._config.fold_epochs + 1)]
+        done = list(self.training.epochs(1, self._config.fold_epochs, self._watcher))
         last = done[-1]
         for name, value in last.metrics.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + value

@@ -184,13 +184,11 @@ def _scratch(shape: tuple[int, ...], cache_root: Path | None) -> Pixels:
 
 
 def check_unchanged(split_sha256: str, expected: str | None, config: ImageCnnConfig, data_root: Path) -> None:
-    """Raises BadData if a checkpoint was trained on another split than the one that the data gives today."""
+    """Raises BadData if the study's trials have another split than the one that the data gives here and today."""
     if expected is not None and split_sha256 != expected:
-        where = (
-            "digits of scikit-learn"
-            if config.dataset == "digits"
-            else str(data_root / (config.data_path or config.dataset))
-        )
+        here = config.dataset == "digits"
+        where = "digits of scikit-learn" if here else str(data_root / (config.data_path or config.dataset))
         raise BadData(
-            f"{where} has changed: its split was {expected[:12]}… in the checkpoint and is {split_sha256[:12]}…"
+            f"{where} is not what this study is trained on, or has changed: "
+            f"its split was {expected[:12]}… and is {split_sha256[:12]}…"
         )

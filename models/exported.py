@@ -62,12 +62,12 @@ def load_model(path: str | Path) -> ExportedModel:
     tensors = _weights(directory / WEIGHTS, card.sha256)
     try:
         config = parse_config("image-cnn", card.config)
+        assert isinstance(config, ImageCnnConfig)
+        image = ImageSpec(card.image.channels, card.image.side, card.image.classes)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then overwritten
+            network = build(config, image)
     except InvalidConfig as error:
-        raise InvalidModel(directory / CARD, f"its configuration is not known here: {error}") from error
-    assert isinstance(config, ImageCnnConfig)
-    image = ImageSpec(card.image.channels, card.image.side, card.image.classes)
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then overwritten
-        network = build(config, image)
+        raise InvalidModel(directory / CARD, f"its network cannot be built here: {error}") from error
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from models.checkpoint import Identity, ImageShape, load_for, save
 from models.courses import Course, Epochs, Folds
 from models.data import check_unchanged, sealed_test
@@ -14,6 +12,7 @@ from models.device import device
 from models.image_config import ImageCnnConfig
 from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
 from models.measures import latency_ms, scores, size_of
+from models.memory import forget_peak
 from models.precision import DTYPES, chosen
 from models.training import Training
 
@@ -26,8 +25,7 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
         checkpoint = load_for(job.resume, wanted, inherits=job.inherits)
     # A trial goes on with the arithmetic that it began with, also on a machine that would choose another.
     precision = chosen(config, job.threads) if checkpoint is None else checkpoint.manifest.identity.precision
-    if device().type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    forget_peak()
     course: Course = (Epochs if config.folds is None or job.final else Folds)(job, config, precision, watcher)
     split = course.split
     check_unchanged(split.sha256, job.split_sha256, config, job.data_root)
@@ -50,7 +48,7 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
             raise Diverged(step, metrics)
         finished = course.finished
         if job.final is not None and (finished or step == job.max_resource):
-            metrics |= score_test(course.training, job.data_root, job.cache_root)
+            metrics |= _score_test(course.training, job, watcher)
         identity = Identity(
             trainer=job.trainer,
             config=config.model_dump(),
@@ -67,9 +65,10 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
             return
 
 
-def score_test(training: Training, data_root: Path, cache_root: Path | None = None) -> dict[str, float]:
+def _score_test(training: Training, job: TrainJob, watcher: Watcher | None) -> dict[str, float]:
     """Break the seal: the network's figures on the test part."""
-    test = sealed_test(training.config, data_root, cache_root=cache_root)
+    test = sealed_test(training.config, job.data_root, cache_root=job.cache_root, watcher=watcher)
+    check_unchanged(test.sha256, training.split.sha256, training.config, job.data_root)
     result = training.score_images(test.images)
     found = scores(result.confusion)
     return {

@@ -68,10 +68,10 @@ class Setup:
 
 
 class Watcher(Protocol):
-    """Whoever wants to know how a job gets on before its first step has ended."""
+    """Whoever wants to know how a job gets on between its steps."""
 
-    def loading(self, done: int, total: int) -> None:
-        """``done`` of ``total`` images are decoded; called at least every few seconds while it lasts."""
+    def progress(self, done: int, total: int) -> None:
+        """``done`` of ``total`` images are decoded, or epochs trained; called every few seconds, or at each epoch."""
 
     def started(self, setup: Setup) -> None:
         """All is set up and the first batch starts."""

@@ -103,7 +103,7 @@ def rendered_at(known: Known, side: int, cache_root: Path | None, watcher: Watch
     tell = Progress(watcher, count)
     fill = partial(render, images, tell=tell)
     if isinstance(images, Images) and images.pixels.shape[-1] == side:
-        rendered = Rendered(images.pixels, True, moments_of(images.pixels), ())
+        rendered = Rendered(images.pixels, size_bytes <= pixel_store.RESIDENT_BYTES, moments_of(images.pixels), ())
     elif cache_root is not None and (isinstance(images, ImageFiles) or size_bytes > pixel_store.RESIDENT_BYTES):
         name = hashlib.sha256(f"{RENDERING}/{side}/{known.key.stamp}/".encode())
         name.update(known.parts.pool.numpy().data)

@@ -4,7 +4,6 @@ Every measure of a network runs it in eval mode without gradients, draws nothing
 the network as it was: BatchNorm's statistics, frozen modules and random states are those of before.
 """
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.datasets import ImageSpec
+from models.memory import peak_bytes
 
 WARM_UPS = 3
 LATENCY_S = 0.3  # in all, unless one pass takes longer
@@ -91,13 +91,8 @@ def latency_ms(network: nn.Module, image: ImageSpec, device: torch.device, dtype
 
 
 def peak_memory_mb() -> float:
-    """Most memory in use at once, in 1e6 bytes: of the GPU's tensors if there is one, else of this process.
-
-    Since the process started, or since ``torch.cuda.reset_peak_memory_stats``.
-    """
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Most memory in use at once since ``forget_peak_memory``, in 1e6 bytes: see models.memory."""
+    return peak_bytes() / 1e6
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def _tell(watcher: Watcher, said: Began | Again, job: TrainJob) -> None:
     if isinstance(said, Began):
         watcher.started(Setup())
     else:
-        watcher.loading(said.step, job.from_step)
+        watcher.progress(said.step, job.from_step)
 
 
 def _run(job: TrainJob, function: Function, session: Session) -> None:

@@ -37,7 +37,7 @@ class Progress:
         now_s = time.monotonic()
         if self._watcher is not None and (now_s - self._told_s >= 1 or done == self._total):
             self._told_s = now_s
-            self._watcher.loading(done, self._total)
+            self._watcher.progress(done, self._total)
 
 
 def render(images: Images | ImageFiles, into: Pixels, tell: Callable[[int], None]) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from models.batches import Pictures
 from models.precision import Precision, autocast
 
-SCORING_BATCH = 512
+LARGEST_BATCH = 512
+PIXELS = LARGEST_BATCH * 64**2  # of one channel at a time: one layer's output of larger images would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,11 @@ def score(
 ) -> Score:
     """Score ``network``, which is left in evaluation mode, on ``pictures``; all on one device."""
     network.eval()
+    batch = max(1, min(LARGEST_BATCH, PIXELS // pictures.pixels[0, 0].numel()))
     loss_sum = torch.zeros((), dtype=torch.float64, device=pictures.labels.device)
     taken: list[Tensor] = []
     with torch.inference_mode():
-        for images, labels in pictures.in_order(SCORING_BATCH):
+        for images, labels in pictures.in_order(batch):
             with autocast(precision):
                 logits = network(scaling(images)).float()
             loss_sum += F.cross_entropy(logits, labels, reduction="sum")

@@ -1,6 +1,7 @@
 """A network with its optimizer, and what one epoch does to them."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from models.checkpoint import Checkpoint, CorruptCheckpoint
 from models.data import Images, Scaling, Split
 from models.device import arithmetic, device
 from models.image_config import ImageCnnConfig
+from models.job import InvalidConfig, Watcher
 from models.measures import peak_memory_mb, scores
 from models.optim import build_optimizer, lr_at, restrain, set_lr
+from models.pixel_store import RESIDENT_BYTES
 from models.precision import Precision, autocast
 from models.scoring import Score, score
 from models.seeds import derive
@@ -53,6 +56,11 @@ class Training:
         if config.ema is not None:
             self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         self._parameters = [each for each in self.network.parameters() if each.requires_grad]
+        if config.augment == "randaugment" and split.image.channels not in (1, 3):
+            message = (
+                f"got 'randaugment', which changes grey and RGB images; these have {split.image.channels} channels"
+            )
+            raise InvalidConfig("augment", message)
         self._train, self._val = pictures(split)
         self.scaling = scaling_for(config, split).to(device())
         self._weights = None if split.class_weights is None else split.class_weights.to(device())
@@ -84,6 +92,13 @@ class Training:
         }
         return Epoch(val.metrics | trained, val.confusion, seconds)
 
+    def epochs(self, first: int, last: int, watcher: Watcher | None) -> Iterator[Epoch]:
+        """Train epochs ``first`` to ``last``, all in one step of the study."""
+        for number in range(first, last + 1):
+            yield self.epoch(number)
+            if watcher is not None and last > first:
+                watcher.progress(number, last)
+
     def validate(self, number: int) -> Epoch:
         """Score the validation part as of the end of epoch ``number``."""
         started = time.perf_counter()
@@ -94,8 +109,9 @@ class Training:
 
     def score_images(self, images: Images) -> Score:
         """Score images that are no part of the split."""
-        rows = torch.arange(len(images.labels), device=device())
-        part = Pictures(images.pixels.to(device()), rows, images.labels.to(device()), resident=True)
+        rows, labels = torch.arange(len(images.labels), device=device()), images.labels.to(device())
+        resident = images.pixels.numel() <= RESIDENT_BYTES
+        part = Pictures(images.pixels.to(device()) if resident else images.pixels, rows, labels, resident)
         with self._arithmetic("scoring"):
             return self._score(part)
 
@@ -123,7 +139,7 @@ class Training:
                 inputs, wanted = self._mix(inputs, labels)
             with autocast(self.precision):
                 logits = self.network(inputs).float()
-            loss = F.cross_entropy(logits, wanted, weight=self._weights, label_smoothing=config.label_smoothing)
+            loss = self._loss(logits, wanted)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             restrain(config, self._parameters)
@@ -134,6 +150,15 @@ class Training:
             totals[1] += (logits.argmax(1) == labels).sum()
             images += len(labels)
         return totals, images, lr
+
+    def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Cross-entropy, weighted by class. ``wanted`` are labels [N], or shares of the classes [N, classes]."""
+        smoothing = self.config.label_smoothing
+        loss = F.cross_entropy(logits, wanted, weight=self._weights, label_smoothing=smoothing)
+        if self._weights is not None and wanted.is_floating_point():
+            # Of labels torch takes the weighted mean, of shares the sum over N: what is mixed must not learn faster.
+            loss = loss / (wanted @ self._weights).mean()
+        return loss
 
     # What a checkpoint holds of it
 
@@ -160,6 +185,10 @@ class Training:
             # In the parameter's own memory format: fused kernels go by position in memory.
             placed = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(index), {})[entry] = placed
+        if self.config.optimizer == "rmsprop" and self.config.momentum:
+            # Torch makes it with a new state alone, and the state may be of a trial without momentum.
+            for position, entries in state.items():
+                entries.setdefault("momentum_buffer", torch.zeros_like(parameters[position]))
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         if self.averaged is not None:

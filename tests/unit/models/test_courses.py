@@ -6,12 +6,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models import precision
 from models.checkpoint import CorruptCheckpoint, load
 from models.data import load_split
-from models.job import BadData, EpochResult
+from models.job import BadData, EpochResult, InvalidConfig, Setup
 from models.train import train
 
 from .conftest import Job
@@ -104,6 +105,83 @@ def test_patience_is_counted_on_after_an_interruption(job: Job, tmp_path: Path) 
 def test_a_training_whose_patience_has_ended_is_not_taken_up_again(job: Job, tmp_path: Path) -> None:
     still = TINY | {"lr": 1e-30, "optimizer": "sgd", "momentum": 0.0, "patience": 1, "max_resource": 20}
     assert len(resumed_after(job, 2, tmp_path, **still)) == 2
+
+
+def test_a_final_trial_is_not_ended_by_patience_where_patience_can_judge_nothing(job: Job) -> None:
+    entries = TINY | {"lr": 1e-30, "optimizer": "sgd", "momentum": 0.0, "patience": 1, "max_resource": 4}
+    assert len(list(train(job(**entries, final="train_and_validation")))) == 4
+    assert len(list(train(job(**entries, final="train")))) == 2
+    folds = FOLDS | {"folds": 5, "fold_epochs": 2, "patience": 1, "final": "train", "max_resource": 5}
+    assert len(list(train(job(**folds)))) == 5
+
+
+def test_the_epochs_of_a_fold_are_told_as_progress(job: Job) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Told:
+        def progress(self, done: int, total: int) -> None:
+            told.append((done, total))
+
+        def started(self, setup: Setup) -> None: ...
+
+    list(train(job(**FOLDS, max_resource=3), Told()))
+    assert told == [(1, 2), (2, 2)] * 3
+
+
+@pytest.mark.parametrize("before", [0.0, 0.5])
+@pytest.mark.parametrize("after", [0.0, 0.5])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_a_trial_of_a_population_may_go_on_with_another_momentum(
+    job: Job, tmp_path: Path, optimizer: str, before: float, after: float
+) -> None:
+    entries = TINY | {"optimizer": optimizer}
+    next(train(job(**entries, momentum=before))).save(tmp_path / "saved")
+    other = job(**entries, momentum=after, seed=5, from_step=1, resume=tmp_path / "saved", inherits=True)
+    (result,) = train(other)
+    assert result.metrics["val_loss"] > 0
+
+
+def test_weights_of_classes_do_not_change_the_scale_of_a_mixed_loss(job: Job) -> None:
+    """Weights that are equal for all classes are no weights, with labels and with shares."""
+    balanced = TINY | {"train_images": 100, "mix": "mixup"}
+    plain, weighted = (
+        list(train(job(**balanced, class_weights=name)))[-1].metrics["train_loss"] for name in ("none", "inverse")
+    )
+    assert weighted == pytest.approx(plain, rel=1e-5)
+    uneven = {"dataset": "npz", "data_path": "uneven.npz", "filters1": 4, "filters2": 4, "dense_units": 8}
+    labels = np.repeat([0, 1], [160, 40])
+    np.savez(
+        job().data_root / "uneven.npz",
+        images=np.full((200, 8, 8), 200, np.uint8) * labels[:, None, None].astype(np.uint8),
+        labels=labels,
+    )
+    first = {
+        mix: next(train(job(**uneven, class_weights="inverse", mix=mix, mix_alpha=1e-3, lr=1e-30)))
+        for mix in ("none", "mixup")
+    }
+    # With so small an alpha hardly anything is mixed: the two losses are of the same pictures.
+    assert first["mixup"].metrics["train_loss"] == pytest.approx(first["none"].metrics["train_loss"], rel=0.05)
+
+
+def test_random_operations_are_refused_for_images_of_two_channels(job: Job) -> None:
+    labels = np.arange(60) % 3
+    np.savez(job().data_root / "two.npz", images=np.zeros((60, 8, 8, 2), np.uint8), labels=labels)
+    with pytest.raises(
+        InvalidConfig, match="augment: got 'randaugment', which changes grey and RGB images; these have 2"
+    ):
+        next(train(job(dataset="npz", data_path="two.npz", augment="randaugment")))
+
+
+def test_a_test_part_of_other_data_is_not_scored(job: Job) -> None:
+    """The file is replaced while the final trial trains."""
+    labels = np.arange(90) % 3
+    path = job().data_root / "set.npz"
+    np.savez(path, images=np.zeros((90, 8, 8), np.uint8), labels=labels)
+    results = train(job(dataset="npz", data_path="set.npz", final="train"))
+    next(results)
+    np.savez(path, images=np.ones((120, 8, 8), np.uint8), labels=np.arange(120) % 3)
+    with pytest.raises(BadData, match="has changed"):
+        next(results)
 
 
 def test_a_schedule_is_laid_out_over_the_whole_training_and_not_over_a_rung(job: Job) -> None:

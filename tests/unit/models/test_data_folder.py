@@ -322,7 +322,7 @@ def test_a_watcher_hears_how_many_images_are_done(photos: Path, tmp_path: Path) 
         def __init__(self) -> None:
             self.told: list[tuple[int, int]] = []
 
-        def loading(self, done: int, total: int) -> None:
+        def progress(self, done: int, total: int) -> None:
             self.told.append((done, total))
 
         def started(self, setup: Setup) -> None:

@@ -144,8 +144,8 @@ def flipped(to: Path) -> None:
         (altered("format", 2), "model.json: is not the description of a model: format: "),
         (altered("class_names", ["ant"]), "class_names: want 4, got 1"),
         (altered("scaling", {"mean": [1.0], "std": [1.0]}), "want a mean and std for each of 3 channels"),
-        (altered("config", SMALL | {"width": "wide"}), "its configuration is not known here: width: got 'wide'"),
-        (altered("config", SMALL | {"architecture": "no_such"}), "is not known here: architecture: got 'no_such'"),
+        (altered("config", SMALL | {"width": "wide"}), "its network cannot be built here: width: got 'wide'"),
+        (altered("config", SMALL | {"architecture": "no_such"}), "cannot be built here: architecture: got 'no_such'"),
         (altered("config", SMALL | {"width": 8}), "does not fit the network of model.json"),
     ],
 )

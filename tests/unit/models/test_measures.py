@@ -5,6 +5,7 @@ from torch import nn
 
 from models.datasets import ImageSpec
 from models.measures import latency_ms, peak_memory_mb, scores, size_of
+from models.memory import forget_peak
 
 IMAGE = ImageSpec(channels=3, side=16, classes=5)
 CPU = torch.device("cpu")
@@ -90,8 +91,11 @@ def test_a_network_that_is_slower_than_the_time_allowed_is_measured_by_its_secon
     assert len(passes) == 2
 
 
-def test_peak_memory_never_falls() -> None:
+def test_peak_memory_is_that_since_it_was_forgotten() -> None:
+    forget_peak()
     before = peak_memory_mb()
-    assert before > 10
-    torch.zeros(10_000_000)
-    assert peak_memory_mb() >= before
+    torch.ones(25_000_000)
+    after = peak_memory_mb()
+    assert after >= before + 50
+    forget_peak()
+    assert peak_memory_mb() < after - 25

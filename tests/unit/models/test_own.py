@@ -35,7 +35,7 @@ class Watched:
     def __init__(self) -> None:
         self.told: list[object] = []
 
-    def loading(self, done: int, total: int) -> None:
+    def progress(self, done: int, total: int) -> None:
         self.told.append((done, total))
 
     def started(self, setup: Setup) -> None:

@@ -26,7 +26,7 @@ class Told:
     def __init__(self) -> None:
         self.setups: list[Setup] = []
 
-    def loading(self, done: int, total: int) -> None: ...
+    def progress(self, done: int, total: int) -> None: ...
 
     def started(self, setup: Setup) -> None:
         self.setups.append(setup)
