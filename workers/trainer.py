@@ -8,7 +8,6 @@ import ctypes
 import gc
 import os
 import queue
-import resource
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ from api.schemas.leases import MAX_CLASSES, CheckpointIn
 from hpo.checkpoints.base import file_name
 from hpo.settings import Settings
 from models.job import BadData, Diverged, EpochResult, InvalidConfig, Setup, TrainJob, Watcher
+from models.memory import peak_bytes
 from workers.protocol import (
     TAIL_BYTES,
     Batch,
@@ -43,6 +43,7 @@ from workers.protocol import (
 
 _MAX_UNSAVED = 3  # checkpoints that may fail in a row before the disk is taken for full
 _MESSAGE_CHARS = 2000
+_NO_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory")
 _PROGRESS_EVERY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -194,7 +195,7 @@ def _epoch(task: Train, result: EpochResult, checkpoint: CheckpointIn | None, *,
             "waits": waits,
             "finished": result.finished,
             "confusion": _confusion(result) if waits or result.finished else None,
-            "peak_memory_bytes": _peak_memory_bytes(),
+            "peak_memory_bytes": peak_bytes(),
         }
     )
 
@@ -203,14 +204,6 @@ def _confusion(result: EpochResult) -> list[list[int]] | None:
     if result.confusion is None or len(result.confusion) > MAX_CLASSES:
         return None
     return [list(row) for row in result.confusion]
-
-
-def _peak_memory_bytes() -> int:
-    """Of the device where there is one, else of this process; both since it started."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _clean(text: str) -> str:
@@ -222,8 +215,8 @@ def _kind(error: BaseException) -> str:
     name = type(error).__name__
     if name == "CorruptCheckpoint":
         return "corrupt"
-    # The CPU allocator raises a plain RuntimeError.
-    no_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # The CPU allocator, cuBLAS and cuDNN raise a plain RuntimeError.
+    no_memory = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
     return "oom" if no_memory or isinstance(error, MemoryError) or name == "OutOfMemoryError" else "user_error"
 
 
