@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from api.schemas.leases import Assignment, ClaimIn, ClaimOut
+from api.schemas.leases import Assignment, ClaimIn, ClaimOut, ReleaseIn
 from ladder.errors import ApiError
 from workers.child import Child
 from workers.events import Woken
@@ -96,6 +96,10 @@ class Runner:
         if trial is None:
             return False
         claimed_at = time.monotonic()
+        if trial.alone and self._place.room.shared:
+            child = self._unused_child(trial)
+            if child is None:
+                return False
         run = TrialRun(
             self._api,
             child,
@@ -128,6 +132,25 @@ class Runner:
             self._clear_room()
             self._stopped.wait(POLL_S)
         return None
+
+    def _unused_child(self, trial: Assignment) -> Child | None:
+        """A trainer that holds no memory of the device yet; None where there is none and the trial is handed back.
+
+        The one that was ready may keep what its last trial left, for as long as this one waits and while it trains.
+        """
+        self._clear_room()
+        child, why = None, "stopped"
+        try:
+            child = self._pool.acquire()
+        except TrainerBroken as error:
+            why = str(error)
+        if child is None:
+            log.warning("no_trainer_to_be_alone", study=trial.study, number=trial.number, why=why)
+            try:
+                self._api.release(str(trial.study_id), trial.number, ReleaseIn(lease=trial.lease.token))
+            except ApiError as error:
+                log.warning("release_refused", detail=error.detail)  # its lease ends by itself
+        return child
 
     def _clear_room(self) -> None:
         """Keep nothing of the device's memory. A trainer that has not trained yet has none."""

@@ -1,5 +1,6 @@
 """Slots that share a device: the locks between processes, and runs that have it to themselves."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ import pytest
 from hpo.checkpoints.filesystem import FilesystemStore
 from tests.unit.workers.conftest import QUICK, wait_for
 from tests.unit.workers.fake_api import FakeApi, assignment, failing, lease_lost, unreachable
+from workers.child import environment
 from workers.limits import Limits, Place
-from workers.pool import ChildPool
+from workers.pool import ChildPool, spawner
 from workers.room import Room
 from workers.runner import Runner
 
@@ -171,6 +173,50 @@ def test_an_alone_run_keeps_its_lease_while_it_waits_and_nobody_comes_in_until_i
     assert not any(inside)
     assert other.enter()
     assert not pool.warm  # it is not kept: it held too much once
+
+
+def test_an_alone_run_gives_up_the_warm_trainer_before_it_waits_and_has_one_that_has_not_trained(
+    pool: ChildPool, runner_of: Callable[..., Runner], room_of: MakeRoom
+) -> None:
+    other = room_of()
+    runner = runner_of(api := FakeApi([assignment(1)]), pool)
+    runner.drain("cpu")
+    assert pool.warm
+    warm = pool.acquire()
+    assert warm is not None
+    assert other.enter()
+    api.add(assignment(2, alone=True))
+    with draining(runner):
+        waits_at_the_gate(other)
+        assert not warm.alive  # what it holds would be missed by whoever is alone before
+        other.leave()
+    assert api.steps(2) == [1, 2, 3]
+    assert api.metrics(2)["pid"] != api.metrics(1)["pid"]
+
+
+def test_an_alone_run_without_a_trainer_that_starts_is_handed_back(
+    runner_of: Callable[..., Runner], room_of: MakeRoom, tmp_path: Path
+) -> None:
+    once = f"""
+import os, sys
+from tests.unit.workers import stand_in
+from workers.trainer import main
+try:
+    os.close(os.open({str(tmp_path / "once")!r}, os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    sys.exit("no device")
+main(stand_in.train)
+"""
+    pool = ChildPool(spawner(environment(os.environ, 1), (sys.executable, "-c", once)))
+    try:
+        runner = runner_of(api := FakeApi([assignment(1), assignment(2, alone=True)]), pool)
+        runner.drain("cpu")
+    finally:
+        pool.close()
+    assert api.steps(1) == [1, 2, 3]
+    assert [(number, body.lease) for number, body in api.releases] == [(2, api.trials[1].lease.token)]
+    assert (api.steps(2), api.tells) == ([], [])
+    assert room_of().take()
 
 
 def test_a_run_that_is_not_alone_waits_for_none_that_is_not(
