@@ -43,7 +43,7 @@ def parse(lines: Iterable[str]) -> Iterator[Message]:
 
 
 def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool = True) -> Iterator[EventRead]:
-    """Events of the study at ``path`` after sequence number ``after``, as they happen, until the study has ended.
+    """Events of the study at ``path`` after sequence number ``after``, as they happen, until the study has ended and is confirmed.
 
     Unless ``live`` only those that are there now.
     A broken stream is taken up where it broke. Raises Unreachable after ``retries`` breaks in a row without an event.
@@ -51,7 +51,7 @@ def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool
     cursor, failures = after, 0
     while True:
         # Asked before the stream is read: what happened before this answer is in the log that the stream sends.
-        ended = not live or StudyRead.model_validate_json(http.request("GET", path).content).state in STUDY_ENDED
+        ended = not live or _ended(StudyRead.model_validate_json(http.request("GET", path).content))
         try:
             for message in _stream(http, f"{path}/events" if live else f"{path}/events?follow=false", cursor):
                 failures = 0
@@ -69,6 +69,11 @@ def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool
             if failures > retries:
                 raise http.unreachable(error) from error
         time.sleep(PAUSE_S)
+
+
+def _ended(study: StudyRead) -> bool:
+    """Whether nothing more will happen to it: what becomes of its winners is told by events of its own."""
+    return study.state in STUDY_ENDED and (study.confirmation is None or study.confirmation.state != "running")
 
 
 def _stream(http: Http, path: str, cursor: int | None) -> Iterator[Message]:

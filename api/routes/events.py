@@ -56,8 +56,8 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first (or past ``after`` or Last-Event-ID), then new ones as they happen.
 
-    The stream ends once the study has ended and all its events are sent; a client that comes back with the last id it
-    saw misses nothing.
+    The stream ends once the study has ended, its winners are confirmed if they are to be, and all its events are sent; a
+    client that comes back with the last id it saw misses nothing.
     """
     seen = begin.seen
     while not await request.is_disconnected():
@@ -70,7 +70,8 @@ async def stream_events(
             yield ServerSentEvent(data=event_read(event), event=event.type, id=str(event.seq))
             seen = event.seq
         ended = StudyState(row.state) in STUDY_ENDED and row.running + row.queued + row.paused == 0
-        if (ended or not follow) and len(events) < PAGE:
+        confirming = row.confirmation is not None and row.confirmation["state"] == "running"
+        if ((ended and not confirming) or not follow) and len(events) < PAGE:
             return
         if not events:
             await asyncio.sleep(POLL_S)

@@ -12,6 +12,8 @@ from hpo.domain.history import Params
 from hpo.domain.trial import TRIAL_ENDED, TrialState
 from hpo.spec.search import Objective
 
+MOST_IMAGES = 2**53  # up to here a float, as which they are reported, counts
+
 
 @dataclass(frozen=True, slots=True)
 class Winner:
@@ -109,8 +111,13 @@ def recommended(candidates: Sequence[Confirmed], objective: Objective) -> int | 
     return min(ranked)[2] if ranked else None
 
 
-def wilson(accuracy: float, images: int) -> tuple[float, float]:
-    """The 95 % score interval of an accuracy on so many images (Wilson 1927)."""
+def wilson(accuracy: float, images: float) -> tuple[float, float] | None:
+    """The 95 % score interval of an accuracy on so many images (Wilson 1927).
+
+    None where they are none: what is reported is taken as it comes, and out of range it has no interval.
+    """
+    if not (0 <= accuracy <= 1 and 1 <= images <= MOST_IMAGES):
+        return None
     # As scipy.stats has it, whose import would take a second of the transaction that this is part of.
     z = float(ndtri((1 + CONFIDENCE) / 2))
     share = round(accuracy * images) / images

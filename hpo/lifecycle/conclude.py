@@ -176,7 +176,7 @@ def _test(event: Row[Any]) -> Json:
     """The score with its interval; a metric that is not finite is null."""
     metrics = {name: None if isinstance(value, str) else value for name, value in event.data["metrics"].items()}
     acc, images = metrics.get("test_acc"), metrics.get("test_images")
-    low, high = wilson(acc, int(images)) if acc is not None and images else (None, None)
+    low, high = (None if acc is None or images is None else wilson(acc, images)) or (None, None)
     return {
         "acc": acc,
         "acc_low": low,

@@ -60,11 +60,13 @@ def _winners(tx: Connection, study: UUID, spec: StudySpec) -> list[Winner]:
     """The best configurations in terms of the space as it is now, best first, equal ones once."""
     assert spec.confirm is not None
     space, found = Space.of(spec), list[Winner]()
-    for row in stored.winners(tx, study, 4 * spec.confirm.top):
+    for row in stored.winners(tx, study):
         params = fill_defaults(space, row.params)
         if not any(same(params, one.params) for one in found):
             found.append(Winner(params, row.number, spec.objective.value(row.loss)))
-    return found[: spec.confirm.top]
+            if len(found) == spec.confirm.top:
+                break
+    return found
 
 
 _CONFIRMED = "SELECT spec, confirmation FROM study WHERE id = %(id)s"

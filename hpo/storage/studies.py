@@ -1,7 +1,8 @@
 """Studies as they are read: by name or id, in pages, with their best trials and rungs."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -115,24 +116,31 @@ def results(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
     ).all()
 
 
-# Whole trials alone where there are any: a value of few epochs and one of many are not to be compared.
-_WINNERS = """
-WITH valued AS (
-  SELECT params, loss, number, state = 'complete' AS whole FROM trial
-  WHERE study_id = %(study)s AND loss IS NOT NULL AND violation = 0 AND state NOT IN ('failed', 'cancelled'))
-SELECT params, loss, number FROM (
-  SELECT DISTINCT ON (params) params, loss, number FROM valued
-  WHERE whole OR NOT EXISTS (SELECT 1 FROM valued WHERE whole)
-  ORDER BY params, loss, number) distinct_ones
+_OK = "study_id = %(study)s AND loss IS NOT NULL AND violation = 0 AND state NOT IN ('failed', 'cancelled')"
+_ANY_WHOLE = f"SELECT EXISTS (SELECT 1 FROM trial WHERE {_OK} AND state = 'complete')"
+# In the order of ix_trial_best, so that neither all trials are sorted nor their params compared under the study's lock.
+_WINNERS = f"""
+SELECT params, loss, number FROM trial WHERE {_OK} AND (state = 'complete' OR NOT %(whole)s)
+  AND (loss, number) > (%(loss)s, %(number)s)
 ORDER BY loss, number LIMIT %(limit)s"""
+WINNERS_PAGE = 500
 
 
-def winners(tx: Connection, study: UUID, limit: int) -> Sequence[Row[Any]]:
-    """Params, loss and number of the best feasible configurations, best first, each once with its best trial.
+def winners(tx: Connection, study: UUID) -> Iterator[Row[Any]]:
+    """Params, loss and number of the feasible trials, best first, a page at a time as they are asked for.
 
-    Among those that were trained whole where there are such, else among all.
+    Of those that were trained whole where there are such, else of all: a value of few epochs and one of many are not
+    to be compared.
     """
-    return tx.exec_driver_sql(_WINNERS, {"study": study, "limit": limit}).all()
+    whole = tx.exec_driver_sql(_ANY_WHOLE, {"study": study}).scalar_one()
+    past = {"loss": -math.inf, "number": -1}
+    while True:
+        asked = {"study": study, "whole": whole, "limit": WINNERS_PAGE, **past}
+        rows = tx.exec_driver_sql(_WINNERS, asked).all()
+        yield from rows
+        if len(rows) < WINNERS_PAGE:
+            return
+        past = {"loss": rows[-1].loss, "number": rows[-1].number}
 
 
 def newest_metrics(tx: Connection, trials: Sequence[int]) -> dict[int, dict[str, Any]]:

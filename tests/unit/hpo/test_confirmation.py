@@ -1,5 +1,7 @@
 """What is made of the replicates: means, intervals, the gap, and whom they recommend."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -98,3 +100,10 @@ def test_the_interval_of_an_accuracy_is_wilsons() -> None:
     for right, images in ((0, 20), (20, 20), (1, 3), (344, 360), (9_400, 10_000)):
         known = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
         assert wilson(right / images, images) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "images"), [(1.01, 9), (-0.01, 9), (math.nan, 9), (0.5, 0.5), (0.5, -3), (0.5, math.inf), (0.5, 1e300)]
+)
+def test_what_is_no_accuracy_of_images_has_no_interval(accuracy: float, images: float) -> None:
+    assert wilson(accuracy, images) is None

@@ -43,8 +43,8 @@ def in_memory(images: np.ndarray) -> bool:
         if item is images or (isinstance(item, np.ndarray) and (item.dtype == object or item.base is images)):
             continue
         if isinstance(item, Tensor):
-            if item.untyped_storage().device.type == "meta":
-                continue  # has a shape and no content
+            if item.layout is not torch.strided or item.untyped_storage().device.type == "meta":
+                continue  # has a shape and no content, or not content that could be a part of a data set
             content = torch.empty(0, dtype=torch.uint8).set_(item.untyped_storage()).numpy().tobytes()
         else:
             content = item if isinstance(item, bytes) else np.ndarray.tobytes(item)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -336,11 +337,19 @@ def test_a_run_that_waits_to_be_alone_without_the_api_is_given_up(
     assert other.enter()
 
 
-def test_waiting_to_be_alone_is_no_stall(pool: ChildPool, runner_of: Callable[..., Runner], room_of: MakeRoom) -> None:
+def test_waiting_to_be_alone_is_no_stall_and_no_setting_up(
+    pool: ChildPool, runner_of: Callable[..., Runner], room_of: MakeRoom
+) -> None:
     other = room_of()
     assert other.enter()
-    api = FakeApi([assignment(alone=True, timeout_s=0.5)])
+    reported_at: list[float] = []
+    hooks = {"report": lambda _: reported_at.append(time.monotonic())}
+    api = FakeApi([assignment(alone=True, timeout_s=0.5)], hooks=hooks)
     with draining(runner_of(api, pool)):
         wait_for(lambda: len(api.heartbeats) >= 12)  # at 0.05 s each: longer than the trial's time limit
+        left_at = time.monotonic()
         other.leave()
     assert api.steps() == [1, 2, 3]
+    setup_s = api.reports[0][1].setup_s
+    assert setup_s is not None
+    assert 0 < setup_s <= reported_at[0] - left_at
