@@ -43,9 +43,9 @@ def parse(lines: Iterable[str]) -> Iterator[Message]:
 
 
 def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool = True) -> Iterator[EventRead]:
-    """Events of the study at ``path`` after sequence number ``after``, as they happen, until the study has ended and is confirmed.
+    """Events of the study at ``path`` after sequence number ``after``, as they happen, until it has ended.
 
-    Unless ``live`` only those that are there now.
+    So has its confirmation then. Unless ``live`` only those that are there now.
     A broken stream is taken up where it broke. Raises Unreachable after ``retries`` breaks in a row without an event.
     """
     cursor, failures = after, 0

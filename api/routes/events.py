@@ -56,8 +56,8 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first (or past ``after`` or Last-Event-ID), then new ones as they happen.
 
-    The stream ends once the study has ended, its winners are confirmed if they are to be, and all its events are sent; a
-    client that comes back with the last id it saw misses nothing.
+    The stream ends once the study has ended, its winners are confirmed if that is asked for, and all its events are
+    sent; a client that comes back with the last id it saw misses nothing.
     """
     seen = begin.seen
     while not await request.is_disconnected():

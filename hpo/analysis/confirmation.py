@@ -118,6 +118,7 @@ def wilson(accuracy: float, images: float) -> tuple[float, float] | None:
     """
     if not (0 <= accuracy <= 1 and 1 <= images <= MOST_IMAGES):
         return None
+    images = int(images)
     # As scipy.stats has it, whose import would take a second of the transaction that this is part of.
     z = float(ndtri((1 + CONFIDENCE) / 2))
     share = round(accuracy * images) / images

@@ -220,7 +220,8 @@ def _settle(tx: Connection, row: Row[Any], definitions: Definitions) -> Progress
         return Progress() if closed else None  # all are held by others just now: the sweep comes back
     if row.running or not stopping:
         return None
-    failed = row.state_reason in ("max_failed", *conclude.WITHOUT_RESULT)
+    # By whatever it stopped: a study that confirms and has no score, has not found what it was to find.
+    failed = row.state_reason == "max_failed" or (row.confirms is not None and conclude.score_of(tx, row.id) is None)
     final = StudyState.FAILED if failed else StudyState.FINISHED
     change.batch.add("UPDATE rung_entry SET waiting = false WHERE study_id = %(id)s AND waiting", id=row.id)
     change.batch.add("UPDATE rung SET waiting = 0 WHERE study_id = %(id)s", id=row.id)

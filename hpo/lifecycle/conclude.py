@@ -23,7 +23,6 @@ TEST = "test_"  # what the names of all metrics of the test part begin with
 # Why a study that confirms stops with nothing to show; else it stops as its scheduler says, by max_trials.
 FINAL_FAILED = "final_failed"
 NONE_TRUSTED = "none_trusted"
-WITHOUT_RESULT = (FINAL_FAILED, NONE_TRUSTED)
 
 
 def begun(spec: StudySpec, winners: Sequence[Winner], *, study: UUID, name: str) -> Json:
@@ -95,6 +94,15 @@ def score(tx: Connection, change: TrialChange, steps: Sequence[StepResult]) -> N
         change.event(EventType.TEST_SCORED, change.row.number, {"step": last.step, "metrics": metrics})
 
 
+def score_of(tx: Connection, study: UUID) -> Row[Any] | None:
+    """The event that scored a study that confirms; None unless its final trial was trained to its end."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM trial WHERE study_id = %(study)s AND final IS NOT NULL AND state = 'complete')"
+    )
+    complete = tx.exec_driver_sql(query, {"study": study}).scalar_one()
+    return trials.sealed_score(tx, study) if complete else None
+
+
 _CHILD = "SELECT id, name, state, state_reason, confirms FROM study WHERE id = %(id)s"
 _PARENT = "SELECT id, last_seq, spec, confirmation FROM study WHERE id = %(id)s FOR NO KEY UPDATE"
 
@@ -122,15 +130,14 @@ def _found(tx: Connection, child: Row[Any], spec: StudySpec, before: Json) -> Js
     rows = rows_of(tx, child.id, spec)
     candidates = confirmed(winners_of(before), replicates_of(rows, spec))
     final = next((row for row in rows if row.final is not None), None)
-    event = trials.sealed_score(tx, child.id)
-    scored = event is not None and final is not None and final.state == TrialState.COMPLETE
+    score = score_of(tx, child.id)
     best = recommended(candidates, spec.objective) if final is None else _position(candidates, final)
     return {
-        "state": "finished" if scored else "failed",
-        "reason": None if scored else _reason(child, final),
+        "state": "failed" if score is None else "finished",
+        "reason": _reason(child, final) if score is None else None,
         "candidates": [_candidate(one) for one in candidates],
         "recommendation": None if best is None else _recommendation(tx, candidates[best], final),
-        "test": _test(event) if scored and event is not None else None,
+        "test": None if score is None else _test(score),
     }
 
 

@@ -156,7 +156,7 @@ def command(tx: Connection, project: UUID, study: UUID, verb: Verb) -> Outcome[N
     row = lock(tx, project, study)
     state, target = StudyState(row.state), _TARGETS[verb]
     done = {target, StudyState.FINISHED} if verb == "stop" else {target}
-    if state in done:
+    if state in done or (verb == "stop" and state is StudyState.FAILED and row.state_reason == "user"):
         return Outcome(None)
     if target not in STUDY_EDGES[state] or state is not _ONLY_FROM.get(verb, state):
         raise InvalidState(f"a study that is {state.value} cannot {verb}")
@@ -194,6 +194,8 @@ def patch(
     budget = {**row.spec["budget"], **changes.get("budget", {})}
     spec = _valid({**row.spec, **changes, "budget": budget})
     _refuse([*_budget_errors(row, spec), *_space_edit_errors(stored, spec, changes)])
+    if "max_trials" in changes.get("budget", {}) or any(name in changes for name in SPACE):
+        _refuse(confirm_errors(spec))
     change = StudyChange(study, row.last_seq)
     before = {name: row.spec[name] for name in changes if name != "budget"}
     if "budget" in changes:

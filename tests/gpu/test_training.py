@@ -53,9 +53,11 @@ def test_a_resumed_trial_follows_the_curve_of_an_uninterrupted_one(tmp_path: Pat
 
 
 @pytest.mark.parametrize("amp", ["off", "bf16"])
-def test_a_deterministic_trial_resumes_bit_for_bit(tmp_path: Path, amp: str) -> None:
-    entries = {"architecture": "resnet_small", "optimizer": "sgd", "augment": "crop_flip", "ema": 0.99, "amp": amp}
-    entries |= {"deterministic": True}
+@pytest.mark.parametrize("architecture", ["two_conv", "resnet_small", "resnet18", "mobilenet_v3"])
+@pytest.mark.parametrize("augment", ["crop_flip", "paper_affine", "randaugment"])
+def test_a_deterministic_trial_resumes_bit_for_bit(tmp_path: Path, architecture: str, augment: str, amp: str) -> None:
+    entries = {"architecture": architecture, "image_size": 32, "optimizer": "sgd", "augment": augment, "amp": amp}
+    entries |= {"ema": 0.99, "class_weights": "inverse", "deterministic": True}
     whole = [result.metrics["val_loss"] for result in epochs(3, **entries)]
     checkpoint = tmp_path / "step.safetensors"
     epochs(1, save=checkpoint, **entries)

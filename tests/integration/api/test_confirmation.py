@@ -182,7 +182,58 @@ def test_a_confirmation_that_is_broken_off_is_told_to_its_study(api: Api, verb: 
     assert api.post(f"/studies/s.confirm/{verb}").status_code == 200
     api.advance(child)
     assert why in api.get("/studies/s").json()["confirmation"]["reason"]
+    assert api.get("/studies/s.confirm").json()["state"] == ("cancelled" if verb == "cancel" else "failed")
+    assert api.post(f"/studies/s.confirm/{verb}").status_code == 200  # once more changes nothing
     clean(api, study, child)
+
+
+def test_a_confirmation_whose_final_trial_ends_without_a_score_has_failed(api: Api) -> None:
+    study, child = searched(api, confirm={"top": 1, "seeds": 1})
+    for final in (None, "train_and_validation"):
+        api.advance(child)
+        trial = claim(api)
+        assert trial is not None
+        assert trial["final"] == final
+        train(api, trial, 0.5)
+    api.advance(child)
+    assert api.get("/studies/s.confirm").json()["state"] == "failed"
+    found = api.get("/studies/s").json()["confirmation"]
+    assert (found["state"], found["test"]) == ("failed", None)
+    assert "the final one, ended complete without a score" in found["reason"]
+    clean(api, study, child)
+
+
+@pytest.mark.parametrize(
+    "score", [{"test_acc": 1.5, "test_images": 9}, {"test_acc": 0.5, "test_images": 0.5}, {"test_acc": 0.5}]
+)
+def test_a_score_out_of_range_is_stored_without_an_interval(api: Api, score: dict[str, float]) -> None:
+    study, child = searched(api, confirm={"top": 1, "seeds": 1})
+    for last in ({}, score):
+        api.advance(child)
+        trial = claim(api)
+        assert trial is not None
+        train(api, trial, 0.5, **last)
+    api.advance(child)
+    assert api.get("/studies/s.confirm").json()["state"] == "finished"
+    test = api.get("/studies/s/best?confirmed=true").json()["test"]
+    assert (test["acc"], test["acc_low"], test["acc_high"]) == (score["test_acc"], None, None)
+    assert test["metrics"] == score
+    clean(api, study, child)
+
+
+def test_an_edit_that_leaves_too_little_to_confirm_is_refused(api: Api) -> None:
+    api.create("s", **SEARCH)
+    said = refused(api.call("PATCH", "/studies/s", {"budget": {"max_trials": 1}}), "/confirm/top", "above_max_trials")
+    assert "at most the study's 1 trials, got 2" in said
+    assert api.call("PATCH", "/studies/s", {"budget": {"max_trials": 2}}).status_code == 200
+
+
+def test_an_edit_of_the_space_may_not_search_what_confirm_sets(api: Api) -> None:
+    api.create("s", **{**SEARCH, "confirm": {"top": 2, "seeds": 2, "config": {"y": 0.5}}})
+    space = api.get("/studies/s").json()["search_space"]
+    space.append({"type": "float", "name": "y", "low": 0, "high": 1, "default": 0.5})
+    answer = api.call("PATCH", "/studies/s", {"search_space": space})
+    assert "'y' is searched" in refused(answer, "/confirm/config/y", "fixed_and_searched")
 
 
 def test_folds_are_the_values_of_a_winner(api: Api) -> None:
@@ -310,7 +361,11 @@ def test_a_contest_has_failed_where_a_confirmation_has(api: Api) -> None:
     assert api.get("/contests/c/result?params=true").json()["items"][0]["params"].keys() == {"x"}
 
 
-def test_winners_keep_the_constraints_and_are_each_confirmed_once(api: Api) -> None:
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_winners_keep_the_constraints_and_are_each_confirmed_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("hpo.storage.studies.WINNERS_PAGE", page)
     tried = [(0.1, 0.9, 1.0), (0.1, 0.95, 1.0), (0.2, 0.99, 9.0), (0.3, 0.7, 1.0)]  # x, acc, cost
     study = api.create(
         "s",

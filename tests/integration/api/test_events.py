@@ -87,6 +87,45 @@ def test_the_stream_goes_on_with_what_happens_and_ends_with_the_study(api: Api) 
     assert seen[-3:] == ["trial-finished", "study-updated", "study-updated"]
 
 
+def test_the_stream_goes_on_until_the_winners_are_confirmed(api: Api) -> None:
+    study = api.create(
+        **{
+            "trainer": {"name": "synthetic"},
+            "objectives": [{"metric": "acc", "direction": "maximize"}],
+            "scheduler": {"type": "fifo", "max_resource": 1},
+            "budget": {"max_trials": 1},
+            "confirm": {"top": 1, "seeds": 1},
+        }
+    )
+
+    def train(study: Json, **score: float) -> None:
+        api.advance(study)
+        assert api.report(api.claim().json()["trial"], 1, metrics={"acc": 0.5, **score}).status_code == 200
+        api.advance(study)
+
+    train(study)
+    seen: list[Json] = []
+    begun = threading.Event()
+
+    def read() -> None:
+        headers = {"Authorization": f"Bearer {api.tokens['read']}"}
+        with api.client.stream("GET", f"{V1}/studies/s/events", headers=headers) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("data: ") and "confirmation" in (data := json.loads(line[6:])["data"]):
+                    seen.append(data["confirmation"])
+                    begun.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert begun.wait(10)
+    child = api.get("/studies/s.confirm").json()
+    train(child)
+    train(child, test_acc=0.5, test_images=9)
+    reader.join(15)
+    assert not reader.is_alive()
+    assert [one["state"] for one in seen] == ["running", "finished"]
+
+
 def test_a_stream_of_nothing_is_refused_before_it_begins(api: Api, other: Api) -> None:
     api.create()
     problem(other.get("/studies/s/events"), 404, "not_found")

@@ -99,6 +99,7 @@ def test_the_interval_of_an_accuracy_is_wilsons() -> None:
     assert wilson(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
     for right, images in ((0, 20), (20, 20), (1, 3), (344, 360), (9_400, 10_000)):
         known = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
+        assert wilson(right / images, images + 0.9) == wilson(right / images, images)
         assert wilson(right / images, images) == pytest.approx((known.low, known.high), abs=1e-12)
 
 
