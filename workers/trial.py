@@ -94,8 +94,7 @@ class TrialRun:
                     self._take(gone)
             if self._ended is None and self._held.silent_s >= self._limits.isolation_s:
                 self._end("isolated")
-        self._claimed_at = time.monotonic()  # waiting was no setting up
-        self._pace = Pace(self._limits, self._claimed_at, self._trial.timeout_s)  # nor a stall
+        self._pace = Pace(self._limits, time.monotonic(), self._trial.timeout_s)  # waiting was no stall
 
     def _start(self) -> None:
         """Give the child the trial, from the newest checkpoint that is what was reported, else from nothing."""

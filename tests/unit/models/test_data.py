@@ -246,5 +246,5 @@ def test_a_link_that_leads_out_of_the_data_root_is_not_followed(
 
 def test_data_that_changed_since_the_checkpoint_is_refused(tmp_path: Path) -> None:
     check_unchanged("ab", "ab", cifar(), tmp_path)
-    with pytest.raises(BadData, match=f"{tmp_path}/cifar10 has changed"):
+    with pytest.raises(BadData, match=f"{tmp_path}/cifar10 is not what this study is trained on, or has changed"):
         check_unchanged("ab", "cd", cifar(), tmp_path)
