@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     # the API
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="URL prefix that a proxy serves it under")
+    session_h: float = Field(12.0, gt=0, le=12, description="how long a login to the dashboard lasts")
+    requests_per_s: float = Field(100.0, gt=0, description="of one key, but for those that train")
     max_body_bytes: int = Field(1 << 20, ge=1024)
     db_pool_size: int = Field(16, ge=1)
     statement_timeout_s: float = Field(5.0, gt=0)

@@ -140,6 +140,8 @@ class StudyRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]  # left out of lists unless asked for
+    deleted_at: Mapped[datetime | None]  # gone for everybody; control removes what it holds
     __table_args__ = (
         UniqueConstraint("project_id", "name"),
         CheckConstraint(_one_of("state", StudyState), name="state"),
@@ -154,6 +156,7 @@ class StudyRow(Base):
         ),
         Index("ix_study_claimable", "project_id", "queue", postgresql_where=sql("state = 'running'")),
         Index("ix_study_updated_at", "project_id", "updated_at", "id"),
+        Index("ix_study_deleted_at", "deleted_at", postgresql_where=sql("deleted_at IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 50}},  # the row of a hot study is rewritten at every report
     )
 
@@ -226,6 +229,7 @@ class TrialRow(Base):
         CheckConstraint("violation >= 0", name="violation"),
         CheckConstraint("final IN ('train', 'train_and_validation')", name="final"),
         Index("ix_trial_best", "study_id", "loss", "number", postgresql_where=sql("loss IS NOT NULL")),
+        Index("ix_trial_state", "study_id", "state", "number"),
         Index("ix_trial_resume_from", "resume_from", postgresql_where=sql("resume_from IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
     )
@@ -362,9 +366,40 @@ class WorkerRow(Base):
     pid: Mapped[int]
     versions: Mapped[dict[str, Any]]
     drain: Mapped[bool] = mapped_column(server_default=sql("false"))
+    stats: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"))  # as its last heartbeat measured them
     started_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     seen_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     __table_args__ = (Index("ix_worker_queue", "project_id", "queue", "seen_at"),)
+
+
+class LogLineRow(Base):
+    """What an attempt printed, the newest lines of it; ``position`` counts its lines from 1."""
+
+    __tablename__ = "log_line"
+    trial_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    stream: Mapped[str]
+    text: Mapped[str]
+    __table_args__ = (CheckConstraint("stream IN ('out', 'err', 'ladder')", name="stream"),)
+
+
+class AnalysisRow(Base):
+    """What takes too long to compute in a request; ``basis`` is the event of the study up to which it counts."""
+
+    __tablename__ = "analysis"
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)  # SHA-256 of the question
+    state: Mapped[str]
+    question: Mapped[dict[str, Any]]
+    basis: Mapped[int] = mapped_column(BigInteger)
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None]
+    requested_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    computed_at: Mapped[datetime | None]
+    __table_args__ = (CheckConstraint("state IN ('waiting', 'computing', 'done', 'failed')", name="state"),)
 
 
 class IdempotencyKeyRow(Base):

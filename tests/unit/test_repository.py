@@ -196,7 +196,10 @@ def test_the_cifar_example_takes_the_path_of_its_data_as_a_parameter() -> None:
 def test_the_distribution_is_named_and_split_as_documented() -> None:
     assert PROJECT["name"] == "ladder-hpo"
     assert PROJECT["scripts"] == {"ladder": "ladder.cli:main"}
-    assert set(PROJECT["optional-dependencies"]) == {"server", "worker", "tensorboard", "timm", "local", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        *("server", "worker", "local", "dev"),
+        *("pandas", "parquet", "tensorboard", "timm"),
+    }
     light = {re.split(r"[<>=\[]", needed)[0] for needed in PROJECT["dependencies"]}
     assert light.isdisjoint({"torch", "sqlalchemy", "celery", "fastapi", "optuna"})  # a client installs none of these
 
