@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from api.dashboard.cookie import token_of
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import Forbidden, Unauthorized
 from hpo.doorbell import Doorbell
@@ -115,12 +116,14 @@ _MAY: dict[Scope, frozenset[Scope]] = {
 }
 
 
-async def authenticate(request: Request) -> Caller:
-    """Who sent this token. Raises Unauthorized."""
+def may(caller: Caller, scope: Scope) -> bool:
+    """Whether the caller's key covers a scope."""
+    return scope in _MAY[caller.scope]
+
+
+async def verified(request: Request, token: str) -> Caller:
+    """Whose API key this is. Raises Unauthorized."""
     parts: Services = request.app.state.services
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token:
-        raise Unauthorized("send an API key: Authorization: Bearer ldr_…")
     caller = parts.keys.get(token)
     if caller is None:
         caller = await run_in_threadpool(parts.db.write, lambda tx: verify(tx, token))
@@ -128,6 +131,19 @@ async def authenticate(request: Request) -> Caller:
             raise Unauthorized("the API key is unknown, expired or revoked")
         parts.keys.put(token, caller)
     return caller
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who sent this token. Raises Unauthorized.
+
+    A browser sends its cookie with every request, whoever had it made: by cookie the API is only read.
+    """
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return await verified(request, token)
+    if request.method in ("GET", "HEAD") and (login := token_of(request)) is not None:
+        return await verified(request, login)
+    raise Unauthorized("send an API key: Authorization: Bearer ldr_…")
 
 
 class Needs:
@@ -138,7 +154,7 @@ class Needs:
 
     async def __call__(self, request: Request) -> Caller:
         caller = await authenticate(request)
-        if not any(scope in _MAY[caller.scope] for scope in self._scopes):
+        if not any(may(caller, scope) for scope in self._scopes):
             wanted = " or ".join(self._scopes)
             raise Forbidden(f"this needs a key with the scope {wanted}, yours has {caller.scope}")
         return caller
