@@ -20,7 +20,6 @@ from api.schemas.trials import (
     TrialRead,
 )
 from api.schemas.workers import WorkerRead
-from hpo.analysis.classification import classification
 from hpo.checkpoints.base import file_name
 from hpo.domain.errors import NotConfirmed
 from hpo.domain.merit import INFEASIBLE
@@ -29,6 +28,7 @@ from hpo.lifecycle.definitions import Definition
 from hpo.spec.study import StudySpec
 from hpo.storage import studies, trials
 from hpo.storage.rungs import SqlRungLog
+from models.classification import classification
 
 
 def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from statistics import median
 
-import numpy as np
 import torch
-from sklearn.metrics import precision_recall_fscore_support, recall_score
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.classification import classification
 from models.datasets import ImageSpec
 from models.memory import peak_bytes
 
@@ -24,27 +23,13 @@ MAX_PASSES = 100
 
 
 def scores(confusion: Tensor) -> dict[str, float]:
-    """Scores that weigh every class alike, from counts int64 [K, K] by [true class][predicted class].
-
-    ``balanced_acc`` is the mean recall of the classes that occur; ``macro_precision``, ``macro_recall`` and
-    ``macro_f1`` are means over the classes that occur or are predicted, where 0 / 0 counts as 0: what scikit-learn
-    gives on the predictions themselves. Raises ValueError if nothing was counted.
-    """
-    counts = confusion.cpu().numpy()
-    true, predicted = np.nonzero(counts)  # a class that is in no cell is unknown to scikit-learn, as in raw predictions
-    if not len(true):
-        raise ValueError("a confusion matrix of no predictions has no scores")
-    weights = counts[true, predicted]
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        true, predicted, sample_weight=weights, average="macro", zero_division=0
-    )
-    # Not balanced_accuracy_score: it warns of a class that is predicted and does not occur.
-    balanced = recall_score(true, predicted, sample_weight=weights, labels=np.unique(true), average="macro")
+    """Scores that weigh every class alike, from counts int64 [K, K]: see models.classification, also for ValueError."""
+    found = classification(confusion.cpu().numpy())
     return {
-        "balanced_acc": float(balanced),
-        "macro_precision": float(precision),
-        "macro_recall": float(recall),
-        "macro_f1": float(f1),
+        "balanced_acc": found.balanced_accuracy,
+        "macro_precision": found.macro_precision,
+        "macro_recall": found.macro_recall,
+        "macro_f1": found.macro_f1,
     }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
-from hpo.analysis.classification import classification
+from models.classification import classification
 
 
 @pytest.mark.parametrize("classes", [2, 11, 100])
