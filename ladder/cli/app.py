@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from ladder.cli import contest, database, diagnose, server, study, trial, worker
+from ladder.cli import contest, database, diagnose, results, server, study, trial, worker
 from ladder.cli.failures import INTERRUPTED, USAGE, explain
 from ladder.cli.output import talk
 from ladder.cli.plan import plan
@@ -30,9 +30,9 @@ app.add_typer(worker.app, name="worker")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.add_typer(contest.app, name="contest")
-app.command("best")(study.best)
-app.command("rungs")(study.rungs)
-app.command("pareto")(study.pareto)
+app.command("best")(results.best)
+app.command("rungs")(results.rungs)
+app.command("pareto")(results.pareto)
 app.command("plan")(plan)
 app.command("replay")(replay)
 app.command("whatif", cls=InOrder)(whatif)
