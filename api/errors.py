@@ -6,12 +6,13 @@ from typing import Any
 
 import psycopg2
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from api.dashboard.problems import for_browser, problem_page
 from api.schemas.trials import Problem
 from api.strict_json import MAX_ERRORS
 from hpo.domain.errors import FieldError, InvalidSpec, LadderError
@@ -64,7 +65,7 @@ def problem(
     detail: str,
     errors: Sequence[FieldError] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
+) -> Response:
     status, title, _ = CODES[code]
     fields = None
     if errors is not None:
@@ -83,6 +84,8 @@ def problem(
     )
     content = body.model_dump(exclude_none=True)
     headers = dict(headers or {})
+    if for_browser(request):
+        return problem_page(request, _clean(content), CODES[code][2], headers)
     if status == 503:
         headers.setdefault("Retry-After", "1")
     if status == 401:
@@ -103,25 +106,25 @@ def install(app: FastAPI) -> None:
     """Answer every error as a problem. The input is never echoed whole: it may hold what JSON cannot carry."""
 
     @app.exception_handler(LadderError)
-    def ladder_error(request: Request, error: LadderError) -> JSONResponse:
+    def ladder_error(request: Request, error: LadderError) -> Response:
         errors = error.errors if isinstance(error, InvalidSpec) else None
         return problem(request, error.code, error.detail, errors)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         fields = field_errors(error.errors(), error.body)
         detail = f"{len(fields)} field{'s' * (len(fields) != 1)}"
         return problem(request, "validation_failed", detail, fields[:MAX_ERRORS])
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, error: HTTPException) -> JSONResponse:
+    def http(request: Request, error: HTTPException) -> Response:
         code = _BY_STATUS.get(error.status_code, "internal")
         headers = dict(error.headers) if error.headers else None
         return problem(request, code, str(error.detail), headers=headers)
 
     @app.exception_handler(psycopg2.Error)
     @app.exception_handler(DBAPIError)
-    def database(request: Request, error: DBAPIError | psycopg2.Error) -> JSONResponse:
+    def database(request: Request, error: DBAPIError | psycopg2.Error) -> Response:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if getattr(cause, "pgcode", None) in ("57014", "55P03"):  # statement or lock timeout
             return problem(request, "unavailable", "the database did not answer in time")
@@ -129,7 +132,7 @@ def install(app: FastAPI) -> None:
         return problem(request, "internal", "the database refused a statement")
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> Response:
         log.exception("unexpected-error", path=request.url.path, exc_info=error)
         # Starlette sends this answer outside all middleware, so the id is added here.
         headers = {"X-Request-Id": request.state.request_id}

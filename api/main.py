@@ -14,9 +14,10 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
+from api.dashboard.app import ROUTERS as DASHBOARD
 from api.deps import KeyCache, Services
 from api.document import describe
-from api.routes import artifacts, contests, events, health, leases, records, studies, trials, workers
+from api.routes import artifacts, contests, events, health, imports, leases, records, studies, trials, workers
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
@@ -96,9 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = parts
     app.add_middleware(Envelope)
     errors.install(app)
-    for module in (leases, studies, trials, records, artifacts, contests, events, workers):
+    for module in (leases, imports, studies, trials, records, artifacts, contests, events, workers):
         app.include_router(module.router, prefix=V1)
     app.include_router(health.router)
+    for router in DASHBOARD:
+        app.include_router(router)
     describe(app)
     return app
 

@@ -83,6 +83,7 @@ class Condition(Out):
     status: bool
     reason: str
     message: str
+    command: str | None = Field(None, description="the line for a terminal that helps, if one does")
     since: datetime | None = None
 
 

@@ -4,11 +4,12 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Row, create_engine
 
 Scope = Literal["admin", "write", "read", "worker"]
 DEFAULT_PROJECT = "default"
@@ -78,6 +79,25 @@ def verify(tx: Connection, token: str) -> Caller | None:
         return None
     tx.exec_driver_sql("UPDATE api_key SET last_used_at = clock_timestamp() WHERE id = %(id)s", {"id": key_id})
     return Caller(key_id, row.project_id, row.scope)
+
+
+def listed(tx: Connection, project: UUID) -> Sequence[Row[Any]]:
+    """The keys of a project, newest first; nothing of their secrets."""
+    return tx.exec_driver_sql(
+        "SELECT id, name, scope, created_at, expires_at, last_used_at, revoked_at FROM api_key"
+        " WHERE project_id = %(project)s ORDER BY created_at DESC, id LIMIT 500",
+        {"project": project},
+    ).all()
+
+
+def revoke(tx: Connection, project: UUID, key_id: str) -> bool:
+    """End a key for good; False if there is none of that id that works."""
+    ended = tx.exec_driver_sql(
+        "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %(id)s AND project_id = %(project)s"
+        " AND revoked_at IS NULL RETURNING id",
+        {"id": key_id, "project": project},
+    )
+    return ended.one_or_none() is not None
 
 
 def audit(tx: Connection, caller: Caller, action: str, target: str, request_id: str | None) -> None:

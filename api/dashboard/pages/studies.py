@@ -1,0 +1,148 @@
+"""P1: all studies, and what a person does to one from its row or its page."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import Connection
+
+from api.answers import page_token, read_token
+from api.dashboard.render import FLASH, here, page, url
+from api.dashboard.session import Form, Viewing
+from api.deps import Parts
+from api.routes.studies import _key as keyset
+from api.schemas.studies import Condition, StudyRead, StudyVerb
+from api.views import study_read
+from hpo.domain.errors import FieldError, InvalidSpec
+from hpo.domain.study import StudyState
+from hpo.lifecycle import studies as lifecycle
+from hpo.lifecycle.outcome import Outcome
+from hpo.storage import studies as stored
+from hpo.storage.keys import audit
+
+router = APIRouter(include_in_schema=False)
+
+PAGE = 25
+# What can be taken back, and how the link to do so is called.
+UNDO: dict[str, tuple[str, str]] = {"pause": ("resume", "Resume"), "resume": ("pause", "Pause")}
+DONE = {"start": "started", "pause": "paused", "resume": "resumed", "stop": "stopping", "cancel": "cancelled"}
+Study = Annotated[str, Path(max_length=100)]
+
+
+@router.get("/")
+def list_studies(
+    request: Request,
+    parts: Parts,
+    who: Viewing,
+    state: Annotated[list[StudyState] | None, Query()] = None,
+    label: Annotated[str, Query(max_length=300)] = "",
+    name: Annotated[str, Query(max_length=100)] = "",
+    archived: bool = False,
+    order_by: Literal["updated_at", "-updated_at", "name", "-name", "created_at", "-created_at"] = "-updated_at",
+    after: Annotated[str | None, Query(max_length=1000)] = None,
+) -> Response:
+    """Studies, newest change first, and what keeps those that run from moving."""
+    labels = dict([label.split(":", 1)]) if ":" in label else {}
+    filters: dict[str, Any] = {
+        "states": sorted(one.value for one in state or []),
+        "labels": labels,
+        "name": name,
+        "archived": archived,
+        "order_by": order_by,
+    }
+    token = read_token(filters, after)
+    key = None if token is None else keyset(token)
+
+    def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
+        rows = stored.page(
+            tx,
+            who.caller.project,
+            states=filters["states"],
+            labels=labels,
+            descending=order_by.startswith("-"),
+            confirmations=False,
+            after=key,
+            limit=PAGE + 1,
+        )
+        more = len(rows) > PAGE
+        reads = [study_read(tx, row, live_s=parts.live_s) for row in rows[:PAGE]]
+        column = order_by.removeprefix("-")
+        last = rows[PAGE - 1] if more else None
+        return reads, None if last is None else page_token(filters, (getattr(last, column), last.id))
+
+    studies, token_after = parts.db.read(work)
+    return page(
+        request,
+        "studies.html",
+        who,
+        studies=studies,
+        warnings=_warnings(studies),
+        next_page=None if token_after is None else here(request, after=token_after),
+        filtered=bool(state or label or name or after or archived),
+        states=list(StudyState),
+        chosen=set(state or []),
+        label=label,
+        name=name,
+        archived=archived,
+        order_by=order_by,
+        done=progress,
+    )
+
+
+def progress(study: StudyRead) -> tuple[int, int]:
+    """How many trials of a study have ended, and how many there may be."""
+    counts = study.counts
+    return counts.complete + counts.pruned + counts.failed + counts.cancelled, study.max_trials
+
+
+def _warnings(studies: list[StudyRead]) -> list[tuple[Condition, list[str]]]:
+    """What keeps running studies from moving, each reason once, with the studies that it holds."""
+    found: dict[str, tuple[Condition, list[str]]] = {}
+    for study in studies:
+        for one in study.conditions if study.state is StudyState.RUNNING else ():
+            if not one.status:
+                found.setdefault(one.message, (one, []))[1].append(study.name)
+    return list(found.values())
+
+
+def act(request: Request, parts: Parts, form: Form, study: str, verb: StudyVerb) -> Response:
+    """Carry out a verb and go back to where the form was, which says so and offers to undo it."""
+
+    def work(tx: Connection) -> Outcome[None]:
+        study_id = stored.resolve(tx, form.caller.project, study)
+        outcome = lifecycle.command(tx, form.caller.project, study_id, verb)
+        audit(tx, form.caller, f"study.{verb}", str(study_id), request.state.request_id)
+        return outcome
+
+    parts.ring(parts.db.write(work))
+    undo = UNDO.get(verb)
+    link = None if undo is None else {"action": f"/studies/{study}/{undo[0]}", "label": undo[1]}
+    return back(request, form, f"{study} is {DONE[verb]}.", to=f"/studies/{study}", undo=link)
+
+
+def back(request: Request, form: Form, text: str, *, to: str, undo: dict[str, str] | None = None) -> Response:
+    """The page that the form came from (its field ``next``), else ``to``; it shows ``text`` once."""
+    asked = form.text("next")
+    inside = asked.startswith("/") and not asked.startswith(("//", "/\\")) and asked.isprintable()
+    response = RedirectResponse(asked if inside else url(request, to), 303)
+    said = json.dumps({"text": text[:300], "undo": undo}).encode().hex()
+    path = f"{request.scope.get('root_path', '')}/"
+    response.set_cookie(FLASH, said, max_age=60, path=path, httponly=True, samesite="lax")
+    return response
+
+
+def confirmed(form: Form, name: str) -> None:
+    """Raises InvalidSpec unless the name was typed: what follows cannot be undone."""
+    if form.text("confirm") != name:
+        raise InvalidSpec(
+            FieldError("/confirm", "not_confirmed", f"type {name} to go on, got {form.text('confirm')!r}")
+        )
+
+
+@router.post("/studies/{study}/{verb}")
+def command(request: Request, parts: Parts, form: Form, study: Study, verb: StudyVerb) -> Response:
+    """Start, pause, resume, stop; cancel asks for the study's name."""
+    if verb == "cancel":
+        confirmed(form, study)
+    return act(request, parts, form, study, verb)

@@ -1,0 +1,26 @@
+"""Errors as pages, for whoever looks with a browser."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from api.dashboard.render import page, url
+
+
+def for_browser(request: Request) -> bool:
+    """Whether a person reads the answer: the browser asks for HTML, and not of the API."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return "text/html" in request.headers.get("accept", "") and not path.startswith("/api/")
+
+
+def problem_page(request: Request, problem: dict[str, Any], meaning: str, headers: dict[str, str]) -> Response:
+    """A problem with its request id and a way on; whoever is not logged in comes to the login and back."""
+    if problem["status"] == 401:
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        back = f"{path}?{request.url.query}" if request.url.query else path
+        wanted = back if request.method == "GET" and back != "/" else None
+        return RedirectResponse(url(request, "/login", next=wanted), 303)
+    shown = page(request, "problem.html", None, status=problem["status"], problem=problem, meaning=meaning)
+    shown.headers.update(headers)
+    return shown

@@ -1,0 +1,131 @@
+// The live stream, relative times, keys, copying. Pages work without it; only text nodes are written, never HTML.
+(() => {
+  "use strict";
+  const base = document.documentElement.dataset.base;
+  const POLL_MS = 10_000, GATHER_MS = 800, RETRY_MS = 1_000, LONGEST_MS = 8_000;
+  const EVENTS = ["trial-created", "trial-started", "trial-reported", "trial-paused", "trial-promoted", "trial-requeued",
+    "trial-finished", "test-scored", "replay-mismatch", "study-updated", "worker-updated", "reset"];
+
+  function toast(text, label, act) {
+    const box = document.createElement("div");
+    box.className = "toast";
+    box.append(Object.assign(document.createElement("span"), { textContent: text }));
+    if (label) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+      button.addEventListener("click", () => { box.remove(); act(); });
+      box.append(button);
+    }
+    const toasts = document.getElementById("toasts");
+    toasts.replaceChildren(box); // the newest says it all
+    return box;
+  }
+
+  // A stream that resumes past the last event it saw, from whichever server answers. Bursts are gathered: the page hears
+  // "trial-updated", "study-updated" or "worker-updated" at most every GATHER_MS, and always after the last event.
+  function follow(live) {
+    const text = document.getElementById("live-text");
+    let after = live.dataset.after, lostAt = null, wait = RETRY_MS, gathering = null, source = null, ended = false;
+    const due = new Set();
+
+    const tell = () => {
+      gathering = null;
+      for (const name of due) live.dispatchEvent(new CustomEvent(name, { bubbles: true }));
+      due.clear();
+    };
+    const note = (name) => {
+      due.add(name);
+      gathering ??= setTimeout(tell, GATHER_MS);
+    };
+    const heard = (event) => {
+      if (event.lastEventId) after = event.lastEventId;
+      note(event.type.startsWith("trial-") || event.type === "test-scored" ? "trial-updated" : event.type);
+      if (event.type === "reset") { after = ""; note("trial-updated"); note("study-updated"); }
+      if (event.type === "study-updated") note("trial-updated");
+    };
+    const show = () => {
+      live.classList.toggle("on", lostAt === null);
+      live.classList.toggle("off", lostAt !== null);
+      if (lostAt === null) { text.textContent = "live"; return; }
+      const s = Math.round((Date.now() - lostAt) / 1000);
+      text.textContent = `live lost ${String(Math.floor(s / 60)).padStart(2, "0")}:${String(s % 60).padStart(2, "0")}, retrying`;
+    };
+    const connect = () => {
+      const url = new URL(live.dataset.url, location.href);
+      if (after) url.searchParams.set("after", after);
+      source = new EventSource(url);
+      source.addEventListener("open", () => {
+        if (lostAt !== null) ["trial-updated", "study-updated", "worker-updated"].forEach(note);
+        lostAt = null; wait = RETRY_MS; show();
+      });
+      for (const name of EVENTS) source.addEventListener(name, heard);
+      source.addEventListener("error", () => {
+        source.close();
+        // The stream of a study ends with the study: the page that is drawn anew then says so.
+        if (document.getElementById("live-ended")) { ended = true; live.classList.remove("on", "off"); text.textContent = "ended"; return; }
+        lostAt ??= Date.now(); show();
+        setTimeout(connect, wait);
+        wait = Math.min(wait * 2, LONGEST_MS);
+      });
+    };
+    if (document.getElementById("live-ended")) { text.textContent = "ended"; return; }
+    connect();
+    setInterval(() => { if (lostAt !== null) show(); }, 1000);
+    setInterval(() => { if (lostAt !== null && !ended) { ["trial-updated", "study-updated", "worker-updated"].forEach(note); } }, POLL_MS);
+    addEventListener("pagehide", () => source.close());
+  }
+
+  function ago(seconds) {
+    if (seconds < 60) return `${Math.round(seconds)} s ago`;
+    const whole = Math.floor(seconds);
+    if (whole < 3600) return `${Math.floor(whole / 60)} m ${whole % 60} s ago`;
+    if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} m ago`;
+    return `${Math.floor(whole / 86400)} d ${Math.floor(whole % 86400 / 3600)} h ago`;
+  }
+  setInterval(() => {
+    for (const one of document.querySelectorAll("time[datetime]")) {
+      const text = ago(Math.max(0, (Date.now() - Date.parse(one.dateTime)) / 1000));
+      if (one.textContent !== text) one.textContent = text;
+    }
+  }, 5000);
+
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) navigator.clipboard.writeText(copy.dataset.copy).then(() => toast("Copied."), () => toast("The browser did not let us copy."));
+    if (event.target.closest("#theme")) {
+      const root = document.documentElement;
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = dark ? "light" : "dark";
+      localStorage.setItem("ladder-theme", root.dataset.theme);
+      document.dispatchEvent(new CustomEvent("ladder:theme"));
+    }
+    for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  let before = "";
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, [contenteditable]")) return;
+    if (event.key === "/") { const box = document.querySelector("input[type=search]"); if (box) { event.preventDefault(); box.focus(); } }
+    if (event.key === "?") document.getElementById("help").showModal();
+    if (before === "g" && event.key === "s") location.href = `${base}/`;
+    if (before === "g" && event.key === "w") location.href = `${base}/workers`;
+    before = event.key;
+  });
+
+  // What could not be drawn anew: the page keeps what it shows, and says so.
+  const failed = (event) => {
+    const ctx = event.detail?.ctx;
+    const response = ctx?.response;
+    if (response?.status === 401) { location.reload(); return; }
+    const id = response?.headers.get("x-request-id");
+    toast(`Could not refresh${response ? ` (${response.status}${id ? `, request ${id}` : ""})` : ""}.`, "Retry",
+      () => ["trial-updated", "study-updated", "worker-updated"].forEach((name) => document.getElementById("live")?.dispatchEvent(new CustomEvent(name, { bubbles: true }))));
+  };
+  document.addEventListener("htmx:response:error", failed);
+
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-submits]")) event.target.form.requestSubmit(); });
+
+  const live = document.getElementById("live");
+  if (live) follow(live);
+  window.ladder = { toast };
+})();
