@@ -22,9 +22,11 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,200}")
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
-def answer(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(
+    model: BaseModel, status: int = 200, headers: dict[str, str] | None = None, *, by_alias: bool | None = None
+) -> Response:
     """Serialise once, in pydantic's core: the hot path does not pay for FastAPI's second validation."""
-    return Response(model.model_dump_json(), status, headers, media_type="application/json")
+    return Response(model.model_dump_json(by_alias=by_alias), status, headers, media_type="application/json")
 
 
 def once(

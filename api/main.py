@@ -17,7 +17,21 @@ from api import errors
 from api.dashboard.app import ROUTERS as DASHBOARD
 from api.deps import KeyCache, Services
 from api.document import describe
-from api.routes import artifacts, contests, events, health, imports, leases, records, studies, trials, workers
+from api.routes import (
+    artifacts,
+    contests,
+    events,
+    exports,
+    health,
+    imports,
+    leases,
+    logs,
+    records,
+    registry,
+    studies,
+    trials,
+    workers,
+)
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
@@ -97,7 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = parts
     app.add_middleware(Envelope)
     errors.install(app)
-    for module in (leases, imports, studies, trials, records, artifacts, contests, events, workers):
+    v1 = (leases, imports, studies, trials, logs, records, artifacts, exports, contests, events, workers, registry)
+    for module in v1:
         app.include_router(module.router, prefix=V1)
     app.include_router(health.router)
     for router in DASHBOARD:

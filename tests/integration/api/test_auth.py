@@ -13,6 +13,7 @@ LEASE = {"lease": str(uuid4())}
 STUDY, TRIAL = f"{V1}/studies/{{study}}", f"{V1}/studies/{{study}}/trials/{{number}}"
 ARTIFACT = f"{TRIAL}/artifacts/{{name}}"
 WORKER = {"queue": "cpu", "protocol_version": 3}
+LOG_LINE = {"position": 1, "at": "2026-01-01T00:00:00Z", "stream": "out", "text": "hello"}
 CONTEST = f"{V1}/contests/{{contest}}"
 CONTEST_BODY = {
     "name": "made-by-matrix",
@@ -31,6 +32,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", "/problems/{code}"): (None, None),
     ("GET", f"{V1}/studies"): (READ, None),
     ("POST", f"{V1}/studies"): (WRITE, spec("made-by-matrix")),
+    ("POST", f"{V1}/studies/import"): (WRITE, {"study": spec("taken-in"), "source": "matrix", "trials": []}),
     ("GET", STUDY): (READ, None),
     ("PATCH", STUDY): (WRITE, {}),
     ("GET", f"{STUDY}/rungs"): (READ, None),
@@ -52,6 +54,10 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{TRIAL}/artifacts"): (READ, None),
     ("GET", ARTIFACT): (READ, None),
     ("GET", f"{ARTIFACT}/manifest"): (READ, None),
+    ("GET", f"{STUDY}/export"): (READ, None),
+    ("GET", f"{TRIAL}/logs"): (READ, None),
+    ("POST", f"{TRIAL}/logs"): (TRAIN, LEASE | {"lines": [LOG_LINE]}),
+    **{("GET", f"{V1}/{kind}"): (READ, None) for kind in ("trainers", "samplers", "schedulers", "rules")},
     ("PUT", ARTIFACT): (TRAIN, b"bytes"),
     ("POST", f"{TRIAL}/heartbeat"): (TRAIN, LEASE),
     ("POST", f"{TRIAL}/report"): (TRAIN, LEASE | {"step": 1, "metrics": {"loss": 1}}),
