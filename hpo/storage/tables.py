@@ -127,6 +127,7 @@ class StudyRow(Base):
     pruned: Mapped[int] = mapped_column(server_default="0")
     failed: Mapped[int] = mapped_column(server_default="0")
     cancelled: Mapped[int] = mapped_column(server_default="0")
+    closed: Mapped[int] = mapped_column(server_default="0")  # trials that its end has closed, until it is extended
     device_seconds: Mapped[float] = mapped_column(server_default="0")  # of all attempts that have ended
     best_merit: Mapped[float | None]  # the lowest of all rungs so far; kept only where stagnation is watched
     since_best: Mapped[int] = mapped_column(server_default="0")  # trials that have ended since then
@@ -151,6 +152,7 @@ class StudyRow(Base):
             "reserved >= 0 AND spent >= 0 AND (budget IS NULL OR spent + reserved <= budget)", name="budget"
         ),
         CheckConstraint("queued >= 0 AND paused >= 0 AND complete >= 0 AND pruned >= 0", name="counts"),
+        CheckConstraint("closed >= 0", name="closed"),
         CheckConstraint(
             "queued + running + paused + complete + pruned + failed + cancelled = next_number", name="counts_add_up"
         ),
@@ -206,6 +208,9 @@ class TrialRow(Base):
     queued_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     hinted_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
+    device_seconds: Mapped[float] = mapped_column(server_default="0")  # of its attempts that have ended
+    claimed_at: Mapped[datetime | None]  # the newest claim
+    closed_from: Mapped[str | None]  # the state in which the end of its study found it
     created_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     updated_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
     finished_at: Mapped[datetime | None]
@@ -230,6 +235,8 @@ class TrialRow(Base):
         CheckConstraint("final IN ('train', 'train_and_validation')", name="final"),
         Index("ix_trial_best", "study_id", "loss", "number", postgresql_where=sql("loss IS NOT NULL")),
         Index("ix_trial_state", "study_id", "state", "number"),
+        CheckConstraint("closed_from IN ('queued', 'paused')", name="closed_from"),
+        Index("ix_trial_closed", "study_id", "closed_from", "number", postgresql_where=sql("closed_from IS NOT NULL")),
         Index("ix_trial_resume_from", "resume_from", postgresql_where=sql("resume_from IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
     )
@@ -365,6 +372,7 @@ class WorkerRow(Base):
     device: Mapped[str]
     pid: Mapped[int]
     versions: Mapped[dict[str, Any]]
+    instance: Mapped[UUID | None]  # the process that says so: in a container every start has the same pid
     drain: Mapped[bool] = mapped_column(server_default=sql("false"))
     stats: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"))  # as its last heartbeat measured them
     started_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
@@ -398,6 +406,7 @@ class AnalysisRow(Base):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
     requested_at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    started_at: Mapped[datetime | None]
     computed_at: Mapped[datetime | None]
     __table_args__ = (CheckConstraint("state IN ('waiting', 'computing', 'done', 'failed')", name="state"),)
 
