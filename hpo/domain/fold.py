@@ -49,6 +49,8 @@ def after(record: TrialRecord, event: Event) -> TrialRecord:
     if event.type is EventType.TRIAL_FINISHED:
         changes["state"] = TrialState(data["state"])
         changes["diverged"] = data["end_class"] == EndClass.DIVERGED
+    elif event.type is EventType.TRIAL_REOPENED:
+        changes["state"] = TrialState(data["state"])
     elif event.type in _STATES:
         changes["state"] = _STATES[event.type]
         if "params" in data:  # a member of a population that goes on from another

@@ -22,9 +22,11 @@ TRIAL_EDGES: dict[TrialState, frozenset[TrialState]] = {
     _T.RUNNING: frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.CANCELLED, _T.PAUSED, _T.QUEUED}),
     _T.PAUSED: frozenset({_T.QUEUED, _T.PRUNED, _T.CANCELLED}),
     _T.COMPLETE: frozenset(),
-    _T.PRUNED: frozenset(),
-    _T.FAILED: frozenset(),
-    _T.CANCELLED: frozenset(),
+    # What the end of its study closed, an extension opens again: it waits as it did before.
+    _T.PRUNED: frozenset({_T.PAUSED, _T.QUEUED}),
+    # retry, by a person; for a cancelled one that was never trained also an extension
+    _T.FAILED: frozenset({_T.QUEUED}),
+    _T.CANCELLED: frozenset({_T.QUEUED}),
 }
 
 TRIAL_ENDED = frozenset({_T.COMPLETE, _T.PRUNED, _T.FAILED, _T.CANCELLED})
