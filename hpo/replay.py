@@ -35,6 +35,7 @@ class Replay:
     """What was derived again up to the end or to the first ``difference``.
 
     ``entered`` holds what stands in the rungs by then, in the order of its coming, with the action of its arrival.
+    ``imported`` counts the trials that have run elsewhere, of which nothing was decided or suggested here.
     """
 
     decisions: int
@@ -42,6 +43,7 @@ class Replay:
     suggestions: int
     difference: Difference | None
     entered: tuple[Entered, ...] = ()
+    imported: int = 0
 
 
 SPACE_FIELDS = frozenset({"search_space", "forbidden", "space_constraints"})
@@ -111,7 +113,7 @@ class _Verifier:
         self._max_trials = spec.max_trials
         self._last_seq: int | None = None
         self._seen = _Seen(log) if log else None
-        self._counts = {"decisions": 0, "promotions": 0, "suggestions": 0}
+        self._counts = {"decisions": 0, "promotions": 0, "suggestions": 0, "imported": 0}
 
     def _move(self, trial: int, state: TrialState) -> None:
         # Kept as counts: a promotion would else look at every trial.
@@ -138,7 +140,9 @@ class _Verifier:
         self._happened(event, event.trial)
 
     def _happened(self, event: Event, trial: int) -> None:
-        if event.type is EventType.TRIAL_CREATED:
+        if event.data.get("imported"):
+            self._imported(event, trial)
+        elif event.type is EventType.TRIAL_CREATED:
             self._created(event, trial)
         elif "decision" in event.data:
             self._decided(event, trial)
@@ -159,6 +163,16 @@ class _Verifier:
             self._max_trials = max(self._spec.max_trials, len(self._states))
         self._max_trials = data.get("max_trials", self._max_trials)
 
+    def _imported(self, event: Event, trial: int) -> None:
+        """A trial that was taken in as it had ended elsewhere: there is nothing to derive."""
+        if event.type is not EventType.TRIAL_CREATED:
+            self._move(trial, TrialState(event.data["state"]))
+            return
+        self._counts["imported"] += 1
+        self._begin(trial, event.data["params"], self._engine.bracket_of(trial))
+        if self._seen is not None:
+            self._seen.created(trial, event.data["params"])
+
     def _created(self, event: Event, trial: int) -> None:
         data = event.data
         bracket = self._engine.bracket_of(trial)
@@ -166,11 +180,7 @@ class _Verifier:
             raise _Differs(f"bracket {bracket}", f"bracket {data['bracket']}")
         if data["cursor"] >= event.seq:
             raise _Differs(f"a cursor below {event.seq}", f"cursor {data['cursor']}")
-        self._move(trial, TrialState.QUEUED)
-        self._due[trial] = 0
-        self._past[trial] = []
-        self._params[trial] = data["params"]
-        self._target[trial] = self._engine.first_target(bracket)
+        self._begin(trial, data["params"], bracket)
         if self._seen is None:
             return
         if not data.get("enqueued"):
@@ -179,6 +189,13 @@ class _Verifier:
             if asked != data["params"]:
                 raise _Differs(asked, data["params"])
         self._seen.created(trial, data["params"])
+
+    def _begin(self, trial: int, params: Params, bracket: int) -> None:
+        self._move(trial, TrialState.QUEUED)
+        self._due[trial] = 0
+        self._past[trial] = []
+        self._params[trial] = params
+        self._target[trial] = self._engine.first_target(bracket)
 
     def _decided(self, event: Event, trial: int) -> None:
         data = event.data
@@ -297,6 +314,8 @@ class _Seen:
 
 def _fields(event: Event) -> frozenset[str]:
     """What the event must tell, so that it can be derived again."""
+    if event.data.get("imported"):
+        return frozenset({"params"} if event.type is EventType.TRIAL_CREATED else {"state"})
     wanted = _FIELDS.get(event.type, frozenset())
     if "counts_at" in event.data:
         return wanted | {"step", "loss"}
