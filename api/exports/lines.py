@@ -36,7 +36,9 @@ class Export:
     what: What
 
     def pages(self) -> Iterator[Sequence[Line]]:
-        return {"trials": self._trials, "metrics": self._metrics, "decisions": self._decisions}[self.what]()
+        if self.what == "trials":
+            return self._trials()
+        return self._metrics() if self.what == "metrics" else self._decisions()
 
     def columns(self) -> list[Column]:
         """Those of every line: all metrics that are reported by now have one, what is reported first later has none."""

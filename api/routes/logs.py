@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
-from api.answers import answer, page_token, read_token
+from api.answers import IdempotencyKey, answer, once, page_token, read_token
 from api.deps import Parts, Reader, Trainer
 from api.errors import responses
 from api.schemas.logs import LogLineRead, LogPage, LogsIn, LogsOut
 from api.strict_json import StrictRoute
 from hpo.domain.errors import LeaseLost, Malformed, NotFound
+from hpo.lifecycle.outcome import Outcome
 from hpo.storage import logs, trials
+from hpo.storage.idempotency import Stored
 
 router = APIRouter(prefix="/studies/{study}/trials/{number}/logs", route_class=StrictRoute, tags=["logs"])
 
@@ -19,8 +21,20 @@ Study = Annotated[str, Path(description="id or name of the study", max_length=10
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
-@router.post("", response_model=LogsOut, responses=responses("not_found", "lease_lost", "too_large"))
-def add_log_lines(study: Study, number: Number, body: LogsIn, parts: Parts, caller: Trainer) -> Response:
+@router.post(
+    "",
+    response_model=LogsOut,
+    responses=responses("not_found", "lease_lost", "too_large", "key_in_flight", "idempotency_key_reused"),
+)
+def add_log_lines(
+    study: Study,
+    number: Number,
+    body: LogsIn,
+    request: Request,
+    parts: Parts,
+    caller: Trainer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Store lines that an attempt printed, under its lease. Repeating the request stores nothing twice.
 
     Of each attempt the newest 2,000 lines and 1 MB are kept.
@@ -28,14 +42,15 @@ def add_log_lines(study: Study, number: Number, body: LogsIn, parts: Parts, call
     study_id = parts.names.resolve(parts.db, caller.project, study)
     lines = [logs.Line(one.position, one.at, one.stream, one.text) for one in body.lines]
 
-    def work(tx: Connection) -> LogsOut:
+    def work(tx: Connection) -> tuple[Outcome[None], Stored]:
         of = logs.attempt_of(tx, caller.project, study_id, number, body.lease)
         if of is None:
             trials.get(tx, study_id, number)
             raise LeaseLost(f"the lease is not of trial {number}, or its attempt ended over an hour ago")
-        return LogsOut(attempt=of[1], stored=logs.add(tx, *of, lines))
+        out = LogsOut(attempt=of[1], stored=logs.add(tx, *of, lines))
+        return Outcome(None), Stored(200, {}, out.model_dump_json())
 
-    return answer(parts.db.write(work))
+    return once(parts, caller, request, idempotency_key, body, work)
 
 
 @router.get("", response_model=LogPage, responses=responses("not_found"))
