@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.dashboard.problems import for_browser, problem_page
 from api.schemas.trials import Problem
@@ -93,6 +94,16 @@ def problem(
     return JSONResponse(_clean(content), status, headers, media_type="application/problem+json")
 
 
+def _methods(request: Request) -> list[str]:
+    """All that the path answers: Starlette tells those of the first route alone, and a path has one for each method."""
+    found = []
+    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            found.append(method)
+    return found
+
+
 def _clean(value: Any) -> Any:
     """Text of the user may hold lone surrogates, which UTF-8 cannot carry."""
     if isinstance(value, str):
@@ -119,7 +130,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
         code = _BY_STATUS.get(error.status_code, "internal")
-        headers = dict(error.headers) if error.headers else None
+        headers = dict(error.headers) if error.headers else {}
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
         return problem(request, code, str(error.detail), headers=headers)
 
     @app.exception_handler(psycopg2.Error)

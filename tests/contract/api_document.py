@@ -1,4 +1,4 @@
-"""The committed OpenAPI document as the tests walk it: operations, their parameters and answers, references resolved."""
+"""The committed OpenAPI document as tests walk it: operations with parameters and answers, references resolved."""
 
 import json
 from collections.abc import Iterator, Mapping

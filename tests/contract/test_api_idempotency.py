@@ -110,8 +110,8 @@ SAMPLES: Mapping[str, Callable[[Api], Request]] = {
     f"{TRIAL}/tell": _leased("tell", {"state": "complete"}, {"state": "complete", "values": [0.5]}),
 }
 
-# What its own body makes safe to send again: a claim id, a lease, a step. They take no Idempotency-Key, which would cost
-# the hot path a row; what a replay may answer instead is told here: the status, and fields that move on with the clock.
+# What its own body makes safe to send again: a claim id, a lease, a step. They take no Idempotency-Key, which would
+# cost the hot path a row. What a replay is answered: its status, and fields that move on with the clock.
 BY_NATURE: Mapping[str, tuple[int, frozenset[str]]] = {
     f"{V1}/claim": (200, frozenset({"expires_at"})),
     f"{TRIAL}/heartbeat": (200, frozenset({"lease_expires_at"})),
