@@ -72,6 +72,12 @@ def _ask(api: Api) -> Request:
     return Request("/studies/s/ask", {"worker": "w"}).instead({"worker": "v"})
 
 
+def _import(api: Api) -> Request:
+    trials = [{"number": n, "state": "complete", "params": {"x": 0.5}, "values": [0.25]} for n in range(2)]
+    page = {"study": spec("taken-in"), "source": "test", "trials": trials}
+    return Request("/studies/import", page).instead(page | {"source": "another"})
+
+
 def _claim(api: Api) -> Request:
     api.create(trainer={"name": "synthetic", "config": {"epoch_s": 0.0}})
     claim = {"worker": "w", "queue": "cpu", "claim_id": str(uuid4())}
@@ -90,6 +96,10 @@ def _leased(verb: str, body: Json, other: Json) -> Callable[[Api], Request]:
     return make
 
 
+def _lines(text: str) -> Json:
+    return {"lines": [{"position": 1, "at": "2026-01-01T00:00:00Z", "stream": "out", "text": text}]}
+
+
 ANOTHER = {"lease": str(uuid4())}
 REPORT = {"step": 1, "metrics": {"loss": 0.5}}
 STUDY, TRIAL = f"{V1}/studies/{{study}}", f"{V1}/studies/{{study}}/trials/{{number}}"
@@ -97,6 +107,7 @@ SAMPLES: Mapping[str, Callable[[Api], Request]] = {
     f"{V1}/studies": _create,
     f"{V1}/contests": _contest,
     f"{V1}/claim": _claim,
+    f"{V1}/studies/import": _import,
     f"{STUDY}/start": _verb("start", start=False),
     f"{STUDY}/pause": _verb("pause"),
     f"{STUDY}/resume": _verb("resume", "pause"),
@@ -106,6 +117,7 @@ SAMPLES: Mapping[str, Callable[[Api], Request]] = {
     f"{STUDY}/trials": _on_study("trials", {"params": {"x": 0.5}}, {"params": {"x": 0.25}}),
     f"{TRIAL}/heartbeat": _leased("heartbeat", {}, ANOTHER),
     f"{TRIAL}/report": _leased("report", REPORT, REPORT | {"step": 2}),
+    f"{TRIAL}/logs": _leased("logs", _lines("a"), _lines("b")),
     f"{TRIAL}/release": _leased("release", {}, ANOTHER),
     f"{TRIAL}/tell": _leased("tell", {"state": "complete"}, {"state": "complete", "values": [0.5]}),
 }
