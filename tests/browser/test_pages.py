@@ -1,0 +1,112 @@
+"""Every page in every state, light and dark, wide and narrow: quiet, self-contained, fitting the screen, accessible."""
+
+from dataclasses import dataclass
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Route
+
+from hpo.settings import Settings
+from tests.browser.conftest import Open, Site, Visit
+from tests.browser.data import Shown, fill
+
+LOOKS = [(width, theme) for width in (1280, 375) for theme in ("light", "dark")]
+PLOTS = "**/api/v1/**/plots/**"
+STATES = ["empty", "loading", "error", "populated", "crowd"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A page's address; ``{s}`` is the study of the state. ``alone`` has no study."""
+
+    name: str
+    path: str
+
+
+CASES = [
+    Case("studies", "/"),
+    Case("new", "/studies/new"),
+    Case("overview", "/studies/{s}"),
+    Case("rungs", "/studies/{s}/rungs"),
+    Case("params", "/studies/{s}/params"),
+    Case("pareto", "/studies/{s}/pareto"),
+    Case("timeline", "/studies/{s}/timeline"),
+    Case("config", "/studies/{s}/config"),
+    Case("events", "/studies/{s}/events"),
+    Case("trials", "/studies/{s}/trials"),
+    Case("trial", "/studies/{s}/trials/0"),
+    Case("workers", "/workers"),
+    Case("compare", "/compare?s={s}"),
+    Case("settings", "/settings"),
+    Case("docs", "/docs"),
+]
+OF_STUDY = {"overview", "rungs", "params", "pareto", "timeline", "config", "events", "trials", "trial", "compare"}
+
+
+@pytest.fixture(scope="module")
+def shown(site: Site, web_settings: Settings) -> Shown:
+    assert web_settings.database_url is not None
+    return fill(site, web_settings.database_url.get_secret_value().replace("+psycopg2", ""))
+
+
+@pytest.fixture(scope="module")
+def axe() -> Axe:
+    return Axe()
+
+
+def serious(axe: Axe, page: Page) -> list[str]:
+    found = axe.run(
+        page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    )
+    return [
+        f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def look(visit: Visit, axe: Axe) -> None:
+    """All looks of the page that is open."""
+    for width, theme in LOOKS:
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        visit.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        visit.fits()
+        assert serious(axe, visit.page) == [], f"{visit.page.url} at {width} px, {theme}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("state", STATES)
+def test_a_page_is_quiet_fits_and_is_accessible(
+    case: Case, state: str, shown: Shown, open_browser: Open, axe: Axe
+) -> None:
+    """Figures that are held back show their room; those that fail say so and offer to try again."""
+    api = shown.nobody if state == "empty" and case.name not in OF_STUDY else shown.api
+    visit = open_browser(api)
+    study = {"empty": "empty", "crowd": "crowd"}.get(state, "populated")
+    page = visit.page
+    held: list[Route] = []
+    if state == "loading":
+        page.route(PLOTS, held.append)
+    if state == "error":
+        visit.allow = ("/plots/",)
+        problem = '{"title": "Internal error", "detail": "down", "status": 500, "code": "internal", "request_id": "r1"}'
+        page.route(
+            PLOTS, lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem)
+        )
+    if case.name == "trial" and state == "empty":
+        visit.allow = ("/trials/0",)  # there is none: the page of a 404
+    visit.go(case.path.replace("{s}", study))
+    page.wait_for_load_state("load")
+    islands = page.locator("[data-plot]")
+    for index in range(islands.count()):
+        islands.nth(index).scroll_into_view_if_needed()
+    if state == "loading":
+        assert page.locator("[data-plot] .skeleton").count() == islands.count()
+    elif state == "error":
+        assert page.locator("[data-plot] button:has-text('Retry')").count() == islands.count()
+    else:
+        page.wait_for_function("document.querySelectorAll('[data-plot] .loading').length === 0")
+    look(visit, axe)
+    visit.assert_quiet()
+    for route in held:
+        route.abort()
