@@ -1,13 +1,16 @@
 """Training of one image network, step by step; bit-exact on a CPU however often it is interrupted and resumed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+
+from torch import nn
 
 from models.checkpoint import Identity, ImageShape, load_for, save
 from models.courses import Course, Epochs, Folds
 from models.data import check_unchanged, sealed_test
+from models.datasets import ImageSpec
 from models.device import device
 from models.image_config import ImageCnnConfig
 from models.job import Diverged, EpochResult, SavedFile, Setup, TrainJob, Watcher
@@ -15,6 +18,9 @@ from models.measures import latency_ms, scores, size_of
 from models.memory import forget_peak
 from models.precision import DTYPES, chosen
 from models.training import Training
+
+MOST_SIZES = 1000
+_sizes: dict[tuple[Hashable, ...], Mapping[str, float]] = {}
 
 
 def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | None) -> Iterator[EpochResult]:
@@ -35,7 +41,7 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
         if course.finished and not job.inherits:
             return  # it had ended of its own accord when it was interrupted or paused
     costs = {
-        **size_of(course.training.network, split.image),
+        **_size(course.training.network, config, split.image),
         "latency_ms": latency_ms(course.training.network, split.image, device(), DTYPES[precision]),
     }
 
@@ -63,6 +69,21 @@ def train_image_cnn(job: TrainJob, config: ImageCnnConfig, watcher: Watcher | No
         yield EpochResult(step, metrics, done.seconds, partial(_write, identity, course), matrix, finished)
         if finished:
             return
+
+
+def _size(network: nn.Module, config: ImageCnnConfig, image: ImageSpec) -> Mapping[str, float]:
+    """Its size, counted once a process for all that are built alike: counting takes a fifth of setting a trial up."""
+    key = (type(config), image, *(getattr(config, name) for name in _shaping(type(config))))
+    if key not in _sizes:
+        if len(_sizes) == MOST_SIZES:
+            del _sizes[next(iter(_sizes))]
+        _sizes[key] = size_of(network, image)
+    return _sizes[key]
+
+
+def _shaping(kind: type[ImageCnnConfig]) -> list[str]:
+    """The entries that decide what is built: the architecture's own. Of the others only its name does."""
+    return ["architecture", *(name for name in kind.model_fields if name not in ImageCnnConfig.model_fields)]
 
 
 def _score_test(training: Training, job: TrainJob, watcher: Watcher | None) -> dict[str, float]:

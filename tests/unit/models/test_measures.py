@@ -1,13 +1,19 @@
 import mmap
+from typing import Any
 
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
 from torch import nn
 
+from models.architectures.registry import build
+from models.catalog import parse_config
 from models.datasets import ImageSpec
+from models.image_config import ImageCnnConfig
 from models.measures import latency_ms, peak_memory_mb, scores, size_of
 from models.memory import forget_peak
+from models.train import train
+from tests.unit.models.conftest import Job
 
 IMAGE = ImageSpec(channels=3, side=16, classes=5)
 CPU = torch.device("cpu")
@@ -91,6 +97,22 @@ def test_a_network_that_is_slower_than_the_time_allowed_is_measured_by_its_secon
     counted.register_forward_hook(lambda *_: passes.append(1))
     assert latency_ms(counted, IMAGE, CPU, torch.float32) > 0
     assert len(passes) == 2
+
+
+def test_a_trials_size_is_that_of_its_own_architecture_whatever_was_trained_before(job: Job) -> None:
+    def size(**entries: Any) -> list[float]:
+        (step,) = train(job(max_resource=1, train_images=20, **entries))
+        return [step.metrics[name] for name in ("params_m", "model_mb", "gflops")]
+
+    first = size(filters1=4, dropout=0.1)
+    assert size(filters1=4, dropout=0.3, lr=0.1) == first
+    for other in ({"filters1": 8}, {"filters1": 4, "image_size": 16}, {"architecture": "resnet20"}):
+        config = parse_config("image-cnn", other)
+        assert isinstance(config, ImageCnnConfig)
+        image = config.image
+        assert image is not None
+        assert size(**other) == list(size_of(build(config, image), image).values())
+        assert size(**other) != first
 
 
 def test_peak_memory_is_that_since_it_was_forgotten() -> None:
