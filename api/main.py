@@ -23,6 +23,7 @@ from api.routes import (
     events,
     exports,
     health,
+    importance,
     imports,
     leases,
     logs,
@@ -111,7 +112,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = parts
     app.add_middleware(Envelope)
     errors.install(app)
-    v1 = (leases, imports, studies, trials, logs, records, artifacts, exports, contests, events, workers, registry)
+    v1 = (leases, imports, studies, trials, logs, records, artifacts, exports, importance, contests, events, workers,
+          registry)  # fmt: skip
     for module in v1:
         app.include_router(module.router, prefix=V1)
     app.include_router(health.router)

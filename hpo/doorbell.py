@@ -48,6 +48,10 @@ class Doorbell:
         """Ask control to look at a study."""
         self._put(("control.advance", str(study)), most=1)
 
+    def ring_analysis(self, study: UUID) -> None:
+        """Ask control to compute what was asked about a study."""
+        self._put(("control.analyse", str(study)), most=1)
+
     def ring(self, queue_name: str) -> None:
         """Tell one worker of a queue that there may be a trial; trials for external trainers are on none."""
         if not queue_name:

@@ -1,7 +1,8 @@
 """Control: moves studies on when rung for, and sweeps for what nobody rang for.
 
-``advance`` comes by Celery; the sweep runs in a thread of every control process (docs/adr/0006): what takes back dead
-leases must not depend on the broker. Any number of control processes may run: the study's row serialises them.
+``advance`` and ``analyse`` come by Celery; the sweep runs in a thread of every control process (docs/adr/0006): what
+takes back dead leases must not depend on the broker. Any number of control processes may run: the study's row
+serialises them.
 """
 
 import threading
@@ -9,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from queue import SimpleQueue
 from uuid import UUID
 
 import structlog
@@ -18,7 +20,7 @@ from sqlalchemy import Connection
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import LadderError, NotFound
 from hpo.doorbell import Doorbell
-from hpo.lifecycle import advance, leases, sweep
+from hpo.lifecycle import advance, analyses, leases, sweep
 from hpo.lifecycle.advance import Progress, Room
 from hpo.lifecycle.definitions import Definitions
 from hpo.lifecycle.promotion import begin_stopping
@@ -27,6 +29,7 @@ from hpo.storage import checkpoints
 from hpo.storage import leases as stored_leases
 from hpo.storage.db import Db, make_engine
 from hpo.storage.replay import HistoryCache
+from workers.apart import Failed, apart
 
 log = structlog.get_logger()
 
@@ -61,6 +64,8 @@ class Control:
         self._histories = Histories()
         self._sampling = threading.Lock()  # the sweep and the tasks share the histories
         self._ended = threading.Event()
+        self._asked: SimpleQueue[UUID] = SimpleQueue()
+        threading.Thread(target=self._answer, name="analyst", daemon=True).start()
         self._grace()
 
     def _grace(self) -> None:
@@ -102,6 +107,8 @@ class Control:
         for queue in self._db.write(self._unheard):
             self._doorbell.ring(queue)
         self._db.write(sweep.forget_old_keys)
+        for study in self._db.read(analyses.unanswered):
+            self.analyse(study)
         self._collect()
 
     def _end_overspent(self, tx: Connection) -> None:
@@ -138,6 +145,39 @@ class Control:
         for row in rows:
             self._store.delete(row.study_id, row.number, row.lease_id, step=row.step)
 
+    def analyse(self, study: UUID) -> None:
+        """Have what was asked about a study computed: by a thread and a process of their own, since it takes seconds.
+
+        An advance must not wait for it. Who finds nothing left to compute does no harm.
+        """
+        self._asked.put(study)
+
+    def _answer(self) -> None:
+        while True:
+            study = self._asked.get()
+            try:
+                while self._answer_one(study):
+                    pass
+            except LadderError as error:
+                log.warning("analysis-postponed", study=str(study), error=error.detail)
+            except Exception:
+                log.exception("analysis-broken", study=str(study))  # a defect; other studies still get their answers
+
+    def _answer_one(self, study: UUID) -> bool:
+        """Compute the next analysis that a study waits for; returns whether there was one."""
+        work = self._db.write(lambda tx: analyses.take(tx, self._definitions, study))
+        if work is None:
+            return False
+        try:
+            found = apart(analyses.judging(work.definition, work.question, work.seen), timeout_s=analyses.COMPUTE_S)
+        except Failed as failure:
+            why = str(failure)
+            log.warning("analysis-failed", study=str(study), error=why)
+            self._db.write(lambda tx: analyses.give_up(tx, work, why))
+        else:
+            self._db.write(lambda tx: analyses.keep(tx, work, found))
+        return True
+
     def sweep_until_ended(self) -> None:
         """Sweep every ``sweep_s`` seconds. An outage of Postgres is waited out: the next round tries again."""
         while not self._ended.is_set():
@@ -166,5 +206,10 @@ def register(app: Celery, settings: Settings) -> Control:
             log.info("study-gone", study=study)
         except LadderError as error:
             log.warning("advance-failed", study=study, error=error.detail)
+
+    @app.task(name="control.analyse", ignore_result=True)
+    def analyse_study(study: str) -> None:
+        """A doorbell, too: computes whatever was asked about the study and is not answered."""
+        control.analyse(UUID(study))
 
     return control

@@ -10,7 +10,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.analysis.observations import Observation
 from hpo.domain.history import ParamValue
-from hpo.space.definition import Space
 from hpo.spec.search import Objective
 from hpo.spec.space import CategoricalParam, FixedParam, FloatParam, Param, is_number
 
@@ -45,11 +44,6 @@ class Label(str):
 
 def label(choice: ParamValue) -> Label:
     return Label(choice if isinstance(choice, str) else json.dumps(choice))
-
-
-def searched(space: Space) -> list[Param]:
-    """The parameters that can differ from trial to trial."""
-    return [param for param in space if not isinstance(param, FixedParam)]
 
 
 def numeric_choices(param: CategoricalParam) -> bool:

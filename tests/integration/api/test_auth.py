@@ -55,6 +55,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", ARTIFACT): (READ, None),
     ("GET", f"{ARTIFACT}/manifest"): (READ, None),
     ("GET", f"{STUDY}/export"): (READ, None),
+    ("GET", f"{STUDY}/importance"): (READ, None),
     ("GET", f"{TRIAL}/logs"): (READ, None),
     ("POST", f"{TRIAL}/logs"): (TRAIN, LEASE | {"lines": [LOG_LINE]}),
     **{("GET", f"{V1}/{kind}"): (READ, None) for kind in ("trainers", "samplers", "schedulers", "rules")},
