@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from models.architectures.configs import ARCHITECTURES, entry_of
 from models.config_base import TrainerConfig, listed, shown
-from models.image_config import ImageCnnConfig
+from models.image_config import FOLD_ENTRIES, SPLIT_ENTRIES, ImageCnnConfig
 from models.job import InvalidConfig
 
 
@@ -108,7 +108,7 @@ TRAINERS: Mapping[str, TrainerInfo] = {
             {"lr", "momentum", "weight_decay", "batch_size", "dropout", "label_smoothing", "l1", "grad_clip", "augment"}
             | {"mix", "mix_alpha"}
         ),
-        frozenset({"dataset", "data_path", "split_seed", "val_fraction", "folds", "fold_epochs"}),
+        frozenset({*SPLIT_ENTRIES, *FOLD_ENTRIES}),
         "architecture",
         ARCHITECTURES,
         TEST_METRICS,

@@ -13,6 +13,9 @@ from models.datasets import DATASETS, ImageSpec
 from models.job import InvalidConfig
 
 MAX_PATH = 500
+# Entries that decide which images are training, validation and test part, and those that turn the first two into folds.
+SPLIT_ENTRIES = ("dataset", "data_path", "split_seed", "val_fraction")
+FOLD_ENTRIES = ("folds", "fold_epochs")
 
 Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=10**6)]

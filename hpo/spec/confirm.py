@@ -10,11 +10,11 @@ from hpo.domain.trial import training_seed
 from hpo.spec.base import escaped
 from hpo.spec.check import check
 from hpo.spec.schedulers import FifoSpec, PbtSpec
-from hpo.spec.study import MAX_LABELS, MAX_NAME, SPLIT_ENTRIES, Confirm, StudySpec
+from hpo.spec.study import MAX_LABELS, MAX_NAME, Confirm, StudySpec
 from models.catalog import TRAINERS, TrainerInfo
+from models.image_config import FOLD_ENTRIES, SPLIT_ENTRIES
 
 SUFFIX = ".confirm"
-FOLDS = ("folds", "fold_epochs")  # entries that ``confirm.folds`` decides
 
 
 def confirm_errors(spec: StudySpec) -> list[FieldError]:
@@ -49,7 +49,7 @@ def _entry_errors(spec: StudySpec, confirm: Confirm, trainer: TrainerInfo) -> It
         if name in searched:
             message = f"{name!r} is searched: what a winner had of it is what is confirmed"
             yield FieldError(f"/confirm/config/{escaped(name)}", "fixed_and_searched", message)
-        elif name in FOLDS:
+        elif name in FOLD_ENTRIES:
             message = f"{name} is not given here: confirm.folds says how many folds, each as long as a whole trial"
             yield FieldError(f"/confirm/config/{name}", "given_by_confirm", message)
     if confirm.folds is None:
@@ -57,7 +57,7 @@ def _entry_errors(spec: StudySpec, confirm: Confirm, trainer: TrainerInfo) -> It
     if "folds" not in trainer.config.model_fields:
         message = f"{spec.trainer.name} knows no folds: give seeds"
         yield FieldError("/confirm/folds", "no_folds", message)
-    for name in FOLDS:
+    for name in FOLD_ENTRIES:
         if name in searched:
             yield FieldError("/confirm/folds", "fixed_and_searched", f"{name} is searched: give seeds")
 
@@ -76,7 +76,7 @@ def _mine(confirm: Confirm, error: FieldError) -> FieldError:
     """The error where its cause was given, which is in ``confirm``."""
     entry = error.pointer.removeprefix("/trainer/config/")
     here = entry in map(escaped, confirm.config)
-    pointer = f"/confirm/config/{entry}" if here else "/confirm/folds" if entry in FOLDS else "/confirm/config"
+    pointer = f"/confirm/config/{entry}" if here else "/confirm/folds" if entry in FOLD_ENTRIES else "/confirm/config"
     message = error.message if here else f"with confirm, {error.pointer} is refused: {error.message}"
     return FieldError(pointer, error.code, message)
 

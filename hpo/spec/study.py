@@ -18,8 +18,6 @@ MAX_OBJECTIVES = 8
 MAX_CONSTRAINTS = 16
 MAX_PRUNERS = 8
 MAX_ENQUEUED = 1_000
-# Entries of an image trainer's configuration that decide which images are the test part.
-SPLIT_ENTRIES = ("dataset", "data_path", "split_seed", "val_fraction")
 MAX_LABELS = 64
 MAX_NAME = 100  # characters
 EXTERNAL = "external"  # trials of this trainer are taken by ask, never by our workers

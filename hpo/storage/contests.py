@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select, tuple_
 
 from hpo.domain.errors import NotFound
-from hpo.spec.study import SPLIT_ENTRIES
 from hpo.storage.studies import is_id, is_reference
 from hpo.storage.tables import ContestRow
+from models.image_config import SPLIT_ENTRIES
 
 
 def insert(tx: Connection, project: UUID, name: str, spec: str) -> UUID | None:
