@@ -14,6 +14,9 @@ from models.job import InvalidConfig
 class TwoConvConfig(ArchitectureConfig):
     """Two 3x3 convolutions, one dense layer; ``dropout`` is used before and after the dense layer."""
 
+    SMALLEST_SIDE: ClassVar[int] = 6  # two unpadded 3x3 convolutions take 4 px, the pooling halves the rest
+    LAYERS: ClassVar[int | None] = 3
+
     architecture: Literal["two_conv"] = "two_conv"
     filters1: Annotated[StrictInt, Field(ge=1, le=512)] = 32
     filters2: Annotated[StrictInt, Field(ge=1, le=512)] = 32
@@ -21,18 +24,11 @@ class TwoConvConfig(ArchitectureConfig):
     dropout: Annotated[StrictFloat, Field(ge=0, le=0.9)] = 0.2
     activation: Activation = "relu"
 
-    @property
-    def smallest_side(self) -> int:
-        return 6  # two unpadded 3x3 convolutions take 4 px, the pooling halves the rest
-
-    @property
-    def most_tuned_layers(self) -> int:
-        return 3
-
 
 class ResnetSmallConfig(ArchitectureConfig):
     """A CIFAR-form ResNet of ``2 * stages * blocks + 2`` layers; each stage doubles the width and halves the side."""
 
+    SMALLEST_BATCH: ClassVar[int] = 2
     MAX_CHANNELS: ClassVar[int] = 1024
 
     architecture: Literal["resnet_small"] = "resnet_small"
@@ -57,10 +53,6 @@ class ResnetSmallConfig(ArchitectureConfig):
         return int(2 ** (self.stages - 1))
 
     @property
-    def smallest_batch(self) -> int:
-        return 2
-
-    @property
     def most_tuned_layers(self) -> int:
         return 2 + 4 * self.stages * self.blocks  # a convolution and a norm for the stem, two of each per block
 
@@ -68,17 +60,11 @@ class ResnetSmallConfig(ArchitectureConfig):
 class ResnetCifarConfig(ArchitectureConfig):
     """The networks of He et al. 2016 (arXiv:1512.03385), section 4.2: three stages of 16, 32 and 64 channels."""
 
+    SMALLEST_SIDE: ClassVar[int] = 4
+    SMALLEST_BATCH: ClassVar[int] = 2
     BLOCKS: ClassVar[int]
 
     activation: Activation = "relu"
-
-    @property
-    def smallest_side(self) -> int:
-        return 4
-
-    @property
-    def smallest_batch(self) -> int:
-        return 2
 
     @property
     def most_tuned_layers(self) -> int:
@@ -115,6 +101,9 @@ class WideResnetConfig(ArchitectureConfig):
     ``dropout`` stands where the paper has it: between the two convolutions of every block.
     """
 
+    SMALLEST_SIDE: ClassVar[int] = 4
+    SMALLEST_BATCH: ClassVar[int] = 2
+
     architecture: Literal["wide_resnet"] = "wide_resnet"
     depth: Annotated[StrictInt, Field(ge=10, le=100, description="6 n + 4, for n residual blocks in each stage")] = 16
     width: Annotated[StrictInt, Field(ge=1, le=20, description="times 16, 32 and 64 channels")] = 4
@@ -130,14 +119,6 @@ class WideResnetConfig(ArchitectureConfig):
     def blocks(self) -> int:
         """Residual blocks in each of the three stages."""
         return (self.depth - 4) // 6
-
-    @property
-    def smallest_side(self) -> int:
-        return 4
-
-    @property
-    def smallest_batch(self) -> int:
-        return 2
 
     @property
     def most_tuned_layers(self) -> int:

@@ -17,23 +17,10 @@ class PublishedConfig(ArchitectureConfig):
 
     SMALLEST_SIDE: ClassVar[int] = 17  # below, the last of five halvings has nothing left to halve
     SMALLEST_BATCH: ClassVar[int] = 2
-    LAYERS: ClassVar[int]
-
-    @property
-    def smallest_side(self) -> int:
-        return self.SMALLEST_SIDE
-
-    @property
-    def smallest_batch(self) -> int:
-        return self.SMALLEST_BATCH
 
     @property
     def has_weights(self) -> bool:
         return True
-
-    @property
-    def most_tuned_layers(self) -> int | None:
-        return self.LAYERS
 
     @property
     def torchvision_name(self) -> str:
@@ -44,7 +31,7 @@ class PublishedConfig(ArchitectureConfig):
 class Resnet18Config(PublishedConfig):
     """ResNet-18, 11.7 M parameters (He et al. 2016, arXiv:1512.03385)."""
 
-    LAYERS: ClassVar[int] = 40
+    LAYERS: ClassVar[int | None] = 40
 
     architecture: Literal["resnet18"] = "resnet18"
     activation: Activation = "relu"
@@ -53,7 +40,7 @@ class Resnet18Config(PublishedConfig):
 class Resnet34Config(PublishedConfig):
     """ResNet-34, 21.8 M parameters (He et al. 2016, arXiv:1512.03385)."""
 
-    LAYERS: ClassVar[int] = 72
+    LAYERS: ClassVar[int | None] = 72
 
     architecture: Literal["resnet34"] = "resnet34"
     activation: Activation = "relu"
@@ -62,7 +49,7 @@ class Resnet34Config(PublishedConfig):
 class Resnet50Config(PublishedConfig):
     """ResNet-50, 25.6 M parameters (He et al. 2016, arXiv:1512.03385)."""
 
-    LAYERS: ClassVar[int] = 106
+    LAYERS: ClassVar[int | None] = 106
 
     architecture: Literal["resnet50"] = "resnet50"
     activation: Activation = "relu"
@@ -127,7 +114,7 @@ class GooglenetConfig(PublishedConfig):
     """
 
     SMALLEST_SIDE: ClassVar[int] = 15
-    LAYERS: ClassVar[int] = 114
+    LAYERS: ClassVar[int | None] = 114
 
     architecture: Literal["googlenet"] = "googlenet"
 
@@ -136,7 +123,7 @@ class InceptionV3Config(PublishedConfig):
     """Inception v3, 23.8 M parameters (Szegedy et al. 2016, arXiv:1512.00567), without the auxiliary classifier."""
 
     SMALLEST_SIDE: ClassVar[int] = 75
-    LAYERS: ClassVar[int] = 188
+    LAYERS: ClassVar[int | None] = 188
 
     architecture: Literal["inception_v3"] = "inception_v3"
 
@@ -145,7 +132,7 @@ class XceptionConfig(PublishedConfig):
     """Xception, 22.9 M parameters (Chollet 2017, arXiv:1610.02357). ``tuned_layers`` counts Keras' 132 layers."""
 
     SMALLEST_SIDE: ClassVar[int] = 71  # Keras' bound, and the smallest of experiment E1
-    LAYERS: ClassVar[int] = 132
+    LAYERS: ClassVar[int | None] = 132
 
     architecture: Literal["xception"] = "xception"
 
@@ -168,7 +155,7 @@ class MobilenetV3Config(PublishedConfig):
 class EfficientnetB0Config(PublishedConfig):
     """EfficientNet-B0, 5.3 M parameters (Tan & Le 2019, arXiv:1905.11946)."""
 
-    LAYERS: ClassVar[int] = 130
+    LAYERS: ClassVar[int | None] = 130
 
     architecture: Literal["efficientnet_b0"] = "efficientnet_b0"
 
@@ -176,7 +163,7 @@ class EfficientnetB0Config(PublishedConfig):
 class EfficientnetB1Config(PublishedConfig):
     """EfficientNet-B1, 7.8 M parameters (Tan & Le 2019, arXiv:1905.11946)."""
 
-    LAYERS: ClassVar[int] = 184
+    LAYERS: ClassVar[int | None] = 184
 
     architecture: Literal["efficientnet_b1"] = "efficientnet_b1"
 
@@ -184,7 +171,7 @@ class EfficientnetB1Config(PublishedConfig):
 class EfficientnetB2Config(PublishedConfig):
     """EfficientNet-B2, 9.1 M parameters (Tan & Le 2019, arXiv:1905.11946)."""
 
-    LAYERS: ClassVar[int] = 184
+    LAYERS: ClassVar[int | None] = 184
 
     architecture: Literal["efficientnet_b2"] = "efficientnet_b2"
 
@@ -192,7 +179,7 @@ class EfficientnetB2Config(PublishedConfig):
 class EfficientnetB3Config(PublishedConfig):
     """EfficientNet-B3, 12.2 M parameters (Tan & Le 2019, arXiv:1905.11946)."""
 
-    LAYERS: ClassVar[int] = 208
+    LAYERS: ClassVar[int | None] = 208
 
     architecture: Literal["efficientnet_b3"] = "efficientnet_b3"
 
@@ -202,7 +189,7 @@ class ConvnextTinyConfig(PublishedConfig):
 
     SMALLEST_SIDE: ClassVar[int] = 32
     SMALLEST_BATCH: ClassVar[int] = 1
-    LAYERS: ClassVar[int] = 81
+    LAYERS: ClassVar[int | None] = 81
 
     architecture: Literal["convnext_tiny"] = "convnext_tiny"
 
@@ -222,10 +209,6 @@ class TimmConfig(PublishedConfig):
     def model_name(self) -> str:
         """timm's own name of the model."""
         return self.architecture.removeprefix(TIMM_PREFIX)
-
-    @property
-    def most_tuned_layers(self) -> None:
-        return None
 
 
 PUBLISHED: Mapping[str, type[ImageCnnConfig]] = {
