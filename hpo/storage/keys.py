@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -54,14 +56,36 @@ def add_key(tx: Connection, project: UUID, *, scope: Scope, name: str, days: int
     return f"ldr_{key_id}_{secret}"
 
 
-def create_key(database_url: str, *, scope: Scope, name: str, days: int = 365) -> str:
-    """Mint a key of the default project, for the command line. Raises OperationalError without a database."""
+@contextmanager
+def _default_project(database_url: str) -> Iterator[tuple[Connection, UUID]]:
+    """A transaction of the command line's own. Raises OperationalError without a database."""
     engine = create_engine(database_url)
     try:
         with engine.begin() as tx:
-            return add_key(tx, ensure_project(tx), scope=scope, name=name, days=days)
+            yield tx, ensure_project(tx)
     finally:
         engine.dispose()
+
+
+def create_key(database_url: str, *, scope: Scope, name: str, days: int = 365) -> str:
+    """Mint a key of the default project, for the command line."""
+    with _default_project(database_url) as (tx, project):
+        return add_key(tx, project, scope=scope, name=name, days=days)
+
+
+def all_keys(database_url: str) -> list[dict[str, Any]]:
+    """The keys of the default project as plain values, newest first."""
+    with _default_project(database_url) as (tx, project):
+        return [
+            {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row._mapping.items()}
+            for row in listed(tx, project)
+        ]
+
+
+def revoke_key(database_url: str, key_id: str) -> bool:
+    """End a key of the default project; False if there is none of that id that works."""
+    with _default_project(database_url) as (tx, project):
+        return revoke(tx, project, key_id)
 
 
 def verify(tx: Connection, token: str) -> Caller | None:

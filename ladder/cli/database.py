@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from ladder.cli.options import AsJson
-from ladder.cli.output import emit, say, talk
+from ladder.cli.output import emit, emit_lines, say, table, talk
+from ladder.errors import LocalError
 
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 tokens = typer.Typer(help="Keys of the API.", no_args_is_help=True)
@@ -56,13 +57,43 @@ def create(
         talk("keep it: it cannot be shown again")
 
 
+@tokens.command("ls")
+def list_keys(as_json: AsJson = False) -> None:
+    """The keys that were made, newest first; nothing of their secrets."""
+    with _database() as url:
+        from hpo.storage.keys import all_keys
+
+        rows = all_keys(url)
+    if as_json:
+        emit_lines(rows)
+    else:
+        columns = ("key", "name", "scope", "created", "expires", "last used", "revoked")
+        table(columns, [list(row.values()) for row in rows])
+
+
+@tokens.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its id, as `ladder token ls` shows it.")], as_json: AsJson = False
+) -> None:
+    """End a key for good; servers that have seen it lately still take it for LADDER_KEY_CACHE_S seconds."""
+    with _database() as url:
+        from hpo.storage.keys import revoke_key
+
+        ended = revoke_key(url, key)
+    if not ended:
+        raise LocalError(f"there is no key {key!r} that works", "ladder token ls")
+    if as_json:
+        emit({"key": key, "revoked": True})
+    else:
+        say(f"{key} is revoked")
+
+
 @contextmanager
 def _database() -> Iterator[str]:
     """The database's URL; what it refuses is told in a line."""
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     from ladder.cli.server import settings_from
-    from ladder.errors import LocalError
 
     url = settings_from().database_url
     if url is None:

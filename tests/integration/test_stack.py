@@ -300,6 +300,13 @@ def test_commands_of_the_same_user_find_the_stack_by_themselves(stack: StackFact
     assert "wider scope" in refused.stderr
     del env["LADDER_TOKEN"]
     assert ladder("study", "pause", "x").returncode == 3
+    keys = [json.loads(line) for line in ladder("token", "ls", "--json").stdout.splitlines()]
+    assert keys[0]["scope"] == "read"
+    assert json.loads(minted.stdout)["token"] not in str(keys)
+    assert ladder("token", "revoke", keys[0]["id"]).returncode == 0
+    again = ladder("token", "revoke", keys[0]["id"])
+    assert again.returncode == 1
+    assert keys[0]["id"] in again.stderr
     checks = [json.loads(line) for line in ladder("doctor", "--json").stdout.splitlines()]
     found = {check["name"]: check["ok"] for check in checks}
     assert {name for name in ("api", "token", "clock", "postgres", "migrations", "redis") if found[name]} == {
