@@ -15,10 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import httpx
 
@@ -130,12 +130,14 @@ def peer(stack: LocalStack, trials: int, runs: int) -> list[Cost]:
 
     def ask() -> int:
         status: list[str] = []
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "GET", "PATH_INFO": f"/api/studies/{study._study_id}", "QUERY_STRING": "after=0",
-            "SERVER_NAME": "localhost", "SERVER_PORT": "80", "wsgi.input": BytesIO(), "wsgi.errors": sys.stderr,
-            "wsgi.url_scheme": "http", "SERVER_PROTOCOL": "HTTP/1.1",
-        }  # fmt: skip
-        body = b"".join(app(environ, lambda code, headers, *rest: status.append(code) or (lambda data: None)))
+
+        def start(code: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            status.append(code)
+
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        environ |= {"PATH_INFO": f"/api/studies/{study._study_id}", "QUERY_STRING": "after=0"}
+        body = b"".join(app(environ, start))
         if not status[0].startswith("200"):
             raise RuntimeError(f"optuna-dashboard answered {status[0]}")
         return len(body)
