@@ -1,7 +1,9 @@
 """P1: all studies, and what a person does to one from its row or its page."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -11,10 +13,9 @@ from api.answers import page_token, read_token
 from api.dashboard.render import FLASH, here, page, url
 from api.dashboard.session import Form, Viewing
 from api.deps import Parts
-from api.routes.studies import _key as keyset
 from api.schemas.studies import Condition, StudyRead, StudyVerb
 from api.views import study_read
-from hpo.domain.errors import FieldError, InvalidSpec
+from hpo.domain.errors import FieldError, InvalidSpec, Malformed
 from hpo.domain.study import StudyState
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
@@ -44,32 +45,24 @@ def list_studies(
 ) -> Response:
     """Studies, newest change first, and what keeps those that run from moving."""
     labels = dict([label.split(":", 1)]) if ":" in label else {}
+    order: stored.OrderBy = order_by.removeprefix("-")  # type: ignore[assignment]
     filters: dict[str, Any] = {
         "states": sorted(one.value for one in state or []),
         "labels": labels,
-        "name": name,
+        "part": name or None,
         "archived": archived,
-        "order_by": order_by,
+        "descending": order_by.startswith("-"),
     }
-    token = read_token(filters, after)
-    key = None if token is None else keyset(token)
+    token = read_token({**filters, "order": order}, after)
+    key = None if token is None else _key(token, order)
 
     def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
-        rows = stored.page(
-            tx,
-            who.caller.project,
-            states=filters["states"],
-            labels=labels,
-            descending=order_by.startswith("-"),
-            confirmations=False,
-            after=key,
-            limit=PAGE + 1,
-        )
-        more = len(rows) > PAGE
+        rows = stored.page(tx, who.caller.project, **filters, order=order, after=key, limit=PAGE + 1)
         reads = [study_read(tx, row, live_s=parts.live_s) for row in rows[:PAGE]]
-        column = order_by.removeprefix("-")
-        last = rows[PAGE - 1] if more else None
-        return reads, None if last is None else page_token(filters, (getattr(last, column), last.id))
+        if len(rows) <= PAGE:
+            return reads, None
+        last = rows[PAGE - 1]
+        return reads, page_token({**filters, "order": order}, (getattr(last, order), last.id))
 
     studies, token_after = parts.db.read(work)
     return page(
@@ -88,6 +81,13 @@ def list_studies(
         order_by=order_by,
         done=progress,
     )
+
+
+def _key(token: list[Any], order: str) -> tuple[Any, UUID]:
+    try:
+        return token[0] if order == "name" else datetime.fromisoformat(token[0]), UUID(token[1])
+    except (ValueError, IndexError, TypeError):
+        raise Malformed("this page's address is not one that was given out") from None
 
 
 def progress(study: StudyRead) -> tuple[int, int]:
