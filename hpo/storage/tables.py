@@ -361,6 +361,10 @@ class EventRow(Base):
     number: Mapped[int | None]
     data: Mapped[dict[str, Any]]
     at: Mapped[datetime] = mapped_column(server_default=CLOCK)
+    __table_args__ = (
+        # Few are: an insertion of the others costs no more than a look at their type.
+        Index("ix_event_requeued", "study_id", "seq", postgresql_where=sql("type = 'trial-requeued'")),
+    )
 
 
 class WorkerRow(Base):
