@@ -131,8 +131,8 @@ def load(path: Path) -> Checkpoint:
 def load_for(path: Path, identity: Identity, *, inherits: bool = False) -> Checkpoint:
     """Read the checkpoint of exactly this training at this step; the split is left to the caller.
 
-    With ``inherits`` it may be another trial's: seed and mutable entries are then free.
-    Raises CorruptCheckpoint, also for a sound checkpoint of another training.
+    With ``inherits``, which is for trainers of Ladder's own, it may be another trial's: seed and mutable entries are
+    then free. Raises CorruptCheckpoint, also for a sound checkpoint of another training.
     """
     checkpoint = load(path)
     found, wanted = _comparable(path, checkpoint.manifest.identity), _comparable(path, identity)
@@ -144,12 +144,15 @@ def load_for(path: Path, identity: Identity, *, inherits: bool = False) -> Check
 
 
 def _comparable(path: Path, identity: Identity) -> dict[str, Any]:
+    named = {"trainer": identity.trainer, "seed": identity.seed, "step": identity.step}
+    if identity.trainer not in TRAINERS:
+        return named | {"config": identity.config}  # of a trainer of the user's own, which alone can read it
     try:
         # Parsed again: an entry that came into being after the checkpoint was written has its default in both.
         config = parse_config(identity.trainer, identity.config).model_dump()
     except InvalidConfig as error:
         raise CorruptCheckpoint(path, f"its configuration is not known any more: {error}") from error
-    return {"trainer": identity.trainer, "seed": identity.seed, "step": identity.step, **config}
+    return named | config
 
 
 def _sha256_of(identity: Identity) -> str:

@@ -41,12 +41,7 @@ def save(job: TrainJob, said: Reported, path: Path) -> SavedFile:
 
 def load(path: Path, job: TrainJob) -> Kept:
     """Read the checkpoint that ``job`` resumes. Raises CorruptCheckpoint, also if it is another job's."""
-    found = checkpoint.load(path)
-    wanted = _identity(job, job.from_step)
-    for name in ("trainer", "seed", "step", "config"):
-        was, is_ = getattr(found.manifest.identity, name), getattr(wanted, name)
-        if was != is_:
-            raise CorruptCheckpoint(path, f"is of {name} {was}, the job resumes {name} {is_}")
+    found = checkpoint.load_for(path, _identity(job, job.from_step))
     try:
         body = json.loads(bytes(found.tensors[_PLAIN].numpy()))
         state, metrics = (decode(body[name], found.tensors) for name in ("state", "metrics"))
