@@ -1,8 +1,6 @@
-"""The worker protocol and the worker list, as thin calls: every report of every epoch passes here."""
+"""The worker protocol, as thin calls: every report of every epoch passes here."""
 
-from typing import TypeVar
-from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -18,76 +16,43 @@ from api.schemas.leases import (
     ReportOut,
     TellIn,
 )
-from api.schemas.workers import WorkerIn, WorkerPage, WorkerRead
-from ladder.http import API, Http
+from api.schemas.logs import LogLineIn, LogsIn, LogsOut
+from api.schemas.trials import TrialRead
+from ladder.calls import Answer, Calls, study_path, trial_path
+from ladder.http import API
 
-Answer = TypeVar("Answer", bound=BaseModel)
-WorkerReads = list[WorkerRead]
 
-
-class Leases:
+class Leases(Calls):
     """Claim or ask for trials, and speak for those that are held. Raises LeaseLost when one is no longer held."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
 
     def claim(self, body: ClaimIn) -> ClaimOut:
         """Take one queued trial of a queue; ``trial`` is None when there is none."""
-        return self._post(f"{API}/claim", body, ClaimOut)
+        return self._send(f"{API}/claim", body, ClaimOut)
 
     def heartbeat(self, study: str, number: int, lease: UUID) -> HeartbeatOut:
         """Renew the lease; the answer may ask the trial to stop."""
-        return self._post(_trial(study, number, "heartbeat"), LeaseIn(lease=lease), HeartbeatOut)
+        return self._send(f"{trial_path(study, number)}/heartbeat", LeaseIn(lease=lease), HeartbeatOut)
 
     def report(self, study: str, number: int, body: ReportIn) -> ReportOut:
         """Account for steps; at a rung the answer is the scheduler's decision. Sent again, it gets the same answer."""
-        return self._post(_trial(study, number, "report"), body, ReportOut)
+        return self._send(f"{trial_path(study, number)}/report", body, ReportOut)
 
     def release(self, study: str, number: int, body: ReleaseIn) -> None:
         """Hand the trial back unfinished; it is queued again and counts as no failure."""
-        self._http.request("POST", _trial(study, number, "release"), body.model_dump_json())
+        self._http.post(f"{trial_path(study, number)}/release", body.model_dump_json())
 
-    def tell(self, study: str, number: int, body: TellIn) -> None:
+    def tell(self, study: str, number: int, body: TellIn) -> TrialRead:
         """End the trial: complete, or failed with an error."""
-        self._http.request("POST", _trial(study, number, "tell"), body.model_dump_json())
+        return self._post(f"{trial_path(study, number)}/tell", TrialRead, body.model_dump_json())
 
     def ask(self, study: str, body: AskIn) -> AskOut:
         """Take trials of one study, for a worker that Ladder does not run."""
-        key = {"Idempotency-Key": str(uuid4())}
-        path = f"{API}/studies/{quote(study, safe='')}/ask"
-        return AskOut.model_validate_json(self._http.request("POST", path, body.model_dump_json(), headers=key).content)
+        return self._post(f"{study_path(study)}/ask", AskOut, body.model_dump_json())
 
-    def _post(self, path: str, body: BaseModel, answer: type[Answer]) -> Answer:
+    def log(self, study: str, number: int, lease: UUID, lines: list[LogLineIn]) -> LogsOut:
+        """Store lines that the trial printed; they are told apart by position, so sending them again does no harm."""
+        return self._send(f"{trial_path(study, number)}/logs", LogsIn(lease=lease, lines=lines), LogsOut)
+
+    def _send(self, path: str, body: BaseModel, answer: type[Answer]) -> Answer:
+        """A POST that repeats by nature, with no Idempotency-Key for the server to keep."""
         return answer.model_validate_json(self._http.request("POST", path, body.model_dump_json()).content)
-
-
-class Workers:
-    """The workers that have registered."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def put(self, name: str, body: WorkerIn) -> WorkerRead:
-        """Register a worker, or say that it still lives."""
-        answer = self._http.request("PUT", f"{API}/workers/{quote(name, safe='')}", body.model_dump_json())
-        return WorkerRead.model_validate_json(answer.content)
-
-    def get(self, name: str) -> WorkerRead:
-        answer = self._http.request("GET", f"{API}/workers/{quote(name, safe='')}")
-        return WorkerRead.model_validate_json(answer.content)
-
-    def list(self) -> WorkerReads:
-        """All workers, through all pages."""
-        found: WorkerReads = []
-        token: str | None = None
-        while True:
-            params = {"page_token": token} if token else {}
-            page = WorkerPage.model_validate_json(self._http.request("GET", f"{API}/workers", params=params).content)
-            found += page.items
-            token = page.next_page_token
-            if token is None:
-                return found
-
-
-def _trial(study: str, number: int, verb: str) -> str:
-    return f"{API}/studies/{quote(study, safe='')}/trials/{number}/{verb}"

@@ -2,21 +2,27 @@
 
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import structlog
 
+from api.schemas.logs import Stream
+from workers.logbook import Lines
 from workers.protocol import MAX_LINE_BYTES, TAIL_BYTES, Order, Ready, Said, said
 
 log = structlog.get_logger(__name__)
 
+Printed = Callable[[Stream, str], None]
 TRAINER = (sys.executable, "-m", "workers.trainer")
+READ_BYTES = 1 << 16  # what a pipe holds
+MOST_READS = 16  # at a switch: something that prints without end must not hold up the end of its run
 MAX_GARBAGE_LINES = 100  # a child that says more nonsense than this is not one of ours
 
 # Trial code runs in the child, so it is given what it needs by name, and never a token, a URL or a password.
@@ -67,7 +73,6 @@ class Child:
         self.ready = Event()  # set when it is ready, when it has died first, or when nobody waits any more
         self.is_ready = False
         self.gone: Gone | None = None
-        self._tail = bytearray()
         self._lock = Lock()  # between signals and the reaping
         self._sending = Lock()  # apart from it: a child that reads nothing must not hold up its own end
         self._reaped = False
@@ -77,7 +82,7 @@ class Child:
             self._process = subprocess.Popen(
                 [*command, str(orders), str(answers), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(orders, answers),
                 start_new_session=True,
@@ -86,10 +91,12 @@ class Child:
         finally:
             os.close(orders)
             os.close(answers)
+        assert self._process.stdout is not None
         assert self._process.stderr is not None
+        self._output = _Output(self._process.stdout, self._process.stderr)
         self._readers = (
             Thread(target=self._listen, args=(os.fdopen(answers_fd, "rb"),), name="child-answers", daemon=True),
-            Thread(target=self._keep_tail, args=(self._process.stderr,), name="child-stderr", daemon=True),
+            Thread(target=self._output.read, name="child-output", daemon=True),
         )
         self._ender = Thread(target=self._await_end, name="child-end", daemon=True)
         for thread in (*self._readers, self._ender):
@@ -105,7 +112,15 @@ class Child:
 
     @property
     def stderr_tail(self) -> str:
-        return bytes(self._tail).decode(errors="replace").replace("\x00", "")
+        """The end of what it printed, on either stream."""
+        return self._output.tail
+
+    def printed_to(self, told: Printed | None) -> None:
+        """Tell ``told`` every line that it prints from here on; what it has printed before goes to who was told then.
+
+        ``told`` is called on another thread, or within this call.
+        """
+        self._output.switch(told)
 
     def send(self, order: Order) -> None:
         """Hand over an order. If the child is dead nothing happens: Gone is, or will be, in the inbox."""
@@ -154,12 +169,6 @@ class Child:
                     self.inbox.put(message)
         self.kill()  # without its pipe it is of no use
 
-    def _keep_tail(self, stderr: BinaryIO) -> None:
-        with stderr:
-            while chunk := os.read(stderr.fileno(), 4096):
-                self._tail += chunk
-                del self._tail[:-TAIL_BYTES]
-
     def _await_end(self) -> None:
         # The exit is seen without reaping, so that the group can still be named by the dead leader's number: what
         # trial code has started ends with it.
@@ -175,3 +184,67 @@ class Child:
         self.gone = Gone(code, self.stderr_tail)
         self.ready.set()
         self.inbox.put(self.gone)
+
+
+class _Output:
+    """What a child prints, read at all times so that it is never held up by it."""
+
+    def __init__(self, out: IO[bytes], err: IO[bytes]) -> None:
+        self._pipes: dict[Stream, IO[bytes]] = {"out": out, "err": err}
+        self._lines: dict[Stream, Lines] = {"out": Lines(), "err": Lines()}
+        self._told: Printed | None = None
+        self._tail = bytearray()
+        self._lock = Lock()
+        for pipe in self._pipes.values():
+            os.set_blocking(pipe.fileno(), False)
+
+    @property
+    def tail(self) -> str:
+        with self._lock:
+            return bytes(self._tail).decode(errors="replace").replace("\x00", "")
+
+    def read(self) -> None:
+        """Until both pipes have ended."""
+        with selectors.DefaultSelector() as selector:
+            for stream, pipe in self._pipes.items():
+                selector.register(pipe, selectors.EVENT_READ, stream)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    with self._lock:
+                        if self._take(key.data) == b"":
+                            selector.unregister(key.fileobj)
+        with self._lock:
+            self._end_lines()
+            for pipe in self._pipes.values():
+                pipe.close()
+
+    def switch(self, told: Printed | None) -> None:
+        with self._lock:
+            # What lies in the pipes was printed before: an idle child prints nothing more until it is told to train.
+            for stream, pipe in self._pipes.items():
+                for _ in range(MOST_READS):
+                    if pipe.closed or not self._take(stream):
+                        break
+            self._end_lines()
+            self._told = told
+
+    def _take(self, stream: Stream) -> bytes | None:
+        """One read; None if there is nothing now, b"" at the end."""
+        try:
+            chunk = os.read(self._pipes[stream].fileno(), READ_BYTES)
+        except BlockingIOError:
+            return None
+        self._tail += chunk[-TAIL_BYTES:]
+        del self._tail[:-TAIL_BYTES]
+        for line in self._lines[stream].feed(chunk):
+            self._tell(stream, line)
+        return chunk
+
+    def _end_lines(self) -> None:
+        for stream, lines in self._lines.items():
+            if (rest := lines.rest()) is not None:
+                self._tell(stream, rest)
+
+    def _tell(self, stream: Stream, line: str) -> None:
+        if self._told is not None:
+            self._told(stream, line)

@@ -31,6 +31,7 @@ from workers.slots import run_slots
 log = structlog.get_logger(__name__)
 
 WATCH_S = 0.5
+LOGS_S = 2.0  # that a stopping worker takes at most to send what its last run printed
 
 
 def run_worker(settings: Settings) -> int:
@@ -58,6 +59,7 @@ def work(settings: Settings, threads: int, device: Path | None = None) -> int:
         cache_root = settings.cache_root.expanduser().absolute()
         place = Place(FilesystemStore(root), data_root, threads, cache_root=cache_root, room=room)
         runner = Runner(client.leases, pool, worker=name, place=place, limits=Limits.of(settings))
+        resources.callback(runner.finish_logs, LOGS_S)
 
         def stop() -> None:
             stopped.set()

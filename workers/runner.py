@@ -14,6 +14,7 @@ from workers.child import Child
 from workers.events import Woken
 from workers.held import Leases, may_pass
 from workers.limits import Draining, Limits, Place
+from workers.log_sender import LogApi, LogSender
 from workers.pool import ChildPool, TrainerBroken
 from workers.room import POLL_S
 from workers.trial import TrialRun
@@ -24,7 +25,7 @@ _UNWELL_AFTER = 3  # runs in a row that failed by no fault of their trials
 _LONGEST_REST_S = 60.0
 
 
-class WorkerApi(Leases, Protocol):
+class WorkerApi(Leases, LogApi, Protocol):
     """What a worker needs of the API: ``ladder.client.Client.leases``."""
 
     def claim(self, body: ClaimIn) -> ClaimOut: ...
@@ -42,6 +43,7 @@ class Runner:
         self._worker = worker
         self._place = place
         self._limits = limits
+        self._logs = LogSender(api, every_s=limits.heartbeat_s)
         self._draining = Draining()
         self._stopped = Event()
         self._turn = Lock()
@@ -83,6 +85,10 @@ class Runner:
         if wake is not None:
             wake.put(Woken())
 
+    def finish_logs(self, within_s: float) -> None:
+        """Wait until what ended runs have printed is sent, for at most ``within_s``."""
+        self._logs.finish(within_s)
+
     def _run_next(self, queue_name: str) -> bool:
         """Claim a trial and run it; False where there was none, or nothing to run it with."""
         try:
@@ -100,10 +106,13 @@ class Runner:
             child = self._unused_child(trial)
             if child is None:
                 return False
+        book = self._logs.open(trial)
+        book.note(f"attempt {trial.attempt}: claimed by worker {self._worker}")
         run = TrialRun(
             self._api,
             child,
             trial,
+            book=book,
             place=self._place,
             limits=self._limits,
             draining=self._draining,
@@ -114,6 +123,7 @@ class Runner:
             ended = run.run()
         finally:
             self._wake = None
+            self._logs.close(book)
             if trial.alone:
                 self._clear_room()  # what needed so much is not kept either
         if not ended.keep_child:

@@ -1,7 +1,7 @@
 """The spawned child, ``python -m workers.trainer``: the only process that imports torch. Warm, credential-free.
 
-It reads orders from one pipe and answers on another, both JSON lines; stdout is turned into stderr, since trial code
-may print. It never outlives its worker.
+It reads orders from one pipe and answers on another, both JSON lines; what trial code prints, on stdout and stderr, the
+worker takes for the trial's log. It never outlives its worker.
 """
 
 import ctypes
@@ -248,7 +248,6 @@ def main(train: TrainFunction | None = None) -> NoReturn:
     die_with(parent)
     for descriptor in (orders_fd, answers_fd):
         os.set_inheritable(descriptor, False)
-    os.dup2(2, 1)
     answers = os.fdopen(answers_fd, "wb")
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     Thread(target=listen, args=(os.fdopen(orders_fd, "rb"), orders, die), daemon=True).start()

@@ -16,6 +16,7 @@ from workers.failures import failure, of_failed, of_gone, oom_kills
 from workers.heartbeat import StopRequest
 from workers.held import HeldLease, Leases, may_pass
 from workers.limits import Draining, Limits, Place
+from workers.logbook import Logbook
 from workers.outbox import BATCH, Outbox
 from workers.pace import Pace
 from workers.protocol import Batch, Drop, Epoch, Failed, Finished, Go, Park, Parked, Progress
@@ -37,11 +38,13 @@ class TrialRun:
         child: Child,
         trial: Assignment,
         *,
+        book: Logbook,
         place: Place,
         limits: Limits,
         draining: Draining,
         claimed_at: float,
     ) -> None:
+        self._book = book
         self._child, self._trial, self._place, self._limits, self._draining = child, trial, place, limits, draining
         self._claimed_at = claimed_at
         self._log = structlog.get_logger(__name__).bind(
@@ -63,6 +66,16 @@ class TrialRun:
 
     def run(self) -> Ended:
         """Train until the lease has ended, one way or another."""
+        self._child.printed_to(self._book.add)
+        try:
+            ended = self._run_until_ended()
+        finally:
+            self._child.printed_to(None)
+        self._log.info("trial_ended", how=ended.how, step=self._step)
+        self._book.note(f"ended: {ended.how}, at step {self._step}")
+        return ended
+
+    def _run_until_ended(self) -> Ended:
         with self._held.beating:
             if self._trial.alone:
                 self._wait_until_alone()
@@ -74,7 +87,6 @@ class TrialRun:
                 self._take(self._receive())
                 if self._ended is None:
                     self._look_around()
-        self._log.info("trial_ended", how=self._ended.how, step=self._step)
         return self._ended
 
     # -- the beginning and the events
@@ -84,6 +96,7 @@ class TrialRun:
         self._child.runs += 1  # what was said or asked about the run before is not about this one
         self._run = self._child.runs
         self._log.info("waits_to_be_alone")
+        self._book.note("it ran out of memory before: waits until nothing else trains on the device")
         while self._ended is None and self._draining.since is None and not self._place.room.take():
             match self._receive_within(POLL_S):
                 case Asked(run=self._run, request=request):
@@ -116,9 +129,12 @@ class TrialRun:
             self._fail("infra", f"cannot write to the checkpoint store {store.root}: {error}")
         else:
             self._log.info("trial_started", from_step=self._step, target_step=self._target)
+            begun = "from nothing" if self._resumed is None else f"from the checkpoint of step {self._step}"
+            self._book.note(f"trains {begun} to step {self._target}")
 
     def _disown(self, ref: CheckpointRef) -> None:
         self._log.warning("checkpoint_corrupt", step=ref.step, id=str(ref.id))
+        self._book.note(f"the checkpoint of step {ref.step} is not what was reported: not used")
         self._outbox.notes = replace(self._outbox.notes, corrupt=(*self._outbox.notes.corrupt, ref.id))
 
     def _receive(self) -> object:
@@ -146,10 +162,12 @@ class TrialRun:
                 self._on_failed(message)
             case Gone():
                 told = of_gone(self._trial.lease.token, message, out_of_memory=oom_kills() > self._oom_kills)
+                self._book.note(told.error.message if told.error else "the trainer is gone")
                 self._close(told.error.type if told.error else "gone", lambda: self._held.tell(told))
             case Asked(run=self._run, request="pause"):
                 self._park()
             case Asked(run=self._run, request=request):
+                self._book.note(f"asked to {request}")
                 self._hand_back(request)
             case Lost(run=self._run):
                 self._end("lease_lost")
@@ -178,6 +196,7 @@ class TrialRun:
             self._child_is = "waiting"
         elif self._outbox.full and self._child_is == "working":
             self._log.warning("outbox_full", step=self._step)
+            self._book.note(f"the API does not answer: training waits after step {self._step}")
             self._child_is = "frozen"
             self._child.freeze()
         if epoch.finished or epoch.waits or len(self._outbox) >= BATCH:
@@ -188,6 +207,7 @@ class TrialRun:
             self._disown(self._resumed)
             self._start()
             return
+        self._book.note(f"{failed.kind}: {failed.message}")
         told = of_failed(self._trial.lease.token, failed)
         self._close(failed.kind, lambda: self._held.tell(told), keep_child=not failed.soiled)
 
@@ -237,6 +257,8 @@ class TrialRun:
     def _park(self) -> None:
         if not self._parking:
             self._parking = True
+            why = "the study is paused" if self._draining.since is None else "the worker stops"
+            self._book.note(f"{why}: ends after this epoch, with a checkpoint")
             self._child.send(Park(run=self._run))
 
     # -- speaking to the API
@@ -271,6 +293,9 @@ class TrialRun:
         self._flush_at = float("inf") if self._child_is not in OVER else self._flush_at
 
     def _obey(self, answer: ReportOut, step: int) -> None:
+        if answer.decision != "continue" or answer.target_step not in (None, self._target):
+            goal = f" to step {answer.target_step}" if answer.decision == "continue" else ""
+            self._book.note(f"step {step}: {answer.decision}{goal}")
         if answer.decision != "continue":
             self._child.send(Drop(run=self._run))
             self._end(answer.decision, keep_child=self._child_is != "working" or not self._pace.slow)
@@ -294,6 +319,7 @@ class TrialRun:
 
     def _fail(self, kind: str, message: str) -> None:
         """The child is of no more use and its trial has failed."""
+        self._book.note(f"{kind}: {message}")
         self._child.kill()
         told = failure(self._trial.lease.token, kind, message, traceback=self._child.stderr_tail)
         self._close(kind, lambda: self._held.tell(told))

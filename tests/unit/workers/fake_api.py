@@ -20,6 +20,7 @@ from api.schemas.leases import (
     ReportOut,
     TellIn,
 )
+from api.schemas.logs import LogLineIn, LogsIn, LogsOut
 from ladder.errors import ApiError, LeaseLost, Unreachable
 
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -73,6 +74,7 @@ class FakeApi:
     releases: list[tuple[int, ReleaseIn]] = field(default_factory=list)
     tells: list[tuple[int, TellIn]] = field(default_factory=list)
     heartbeats: list[UUID] = field(default_factory=list)
+    logs: dict[tuple[UUID, int], LogLineIn] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -119,6 +121,18 @@ class FakeApi:
     def tell(self, study: str, number: int, body: TellIn) -> None:
         self._hook("tell", body)
         self.tells.append((number, TellIn.model_validate_json(body.model_dump_json())))
+
+    def log(self, study: str, number: int, body: LogsIn) -> LogsOut:
+        if "log" in self.hooks:  # not among the calls: it comes from a thread of its own, at any time
+            self.hooks["log"](body)
+        lines = LogsIn.model_validate_json(body.model_dump_json()).lines
+        fresh = {(body.lease, line.position): line for line in lines} | self.logs
+        stored, self.logs = len(fresh) - len(self.logs), fresh
+        return LogsOut(attempt=1, stored=stored)
+
+    def printed(self, stream: str = "out") -> list[str]:
+        """What came on a stream of all attempts, in order."""
+        return [line.text for _, line in sorted(self.logs.items()) if line.stream == stream]
 
     def steps(self, number: int = 1) -> list[int]:
         """Every step that was reported of a trial, in the order of arrival."""

@@ -83,6 +83,11 @@ def _hang(step: int) -> None:
     time.sleep(10**6)
 
 
+def _talk(step: int) -> None:
+    sys.stdout.write(f"step {step} on stdout\nno end")
+    sys.stderr.write(f"step {step} on stderr\n")
+
+
 def _print(step: int) -> None:
     print('{"say": "parked", "run": 1}', flush=True)  # noqa: T201
 
@@ -118,6 +123,7 @@ FAULTS: dict[str, Callable[[int], None]] = {
     "exit": _exit,
     "hang": _hang,
     "print": _print,
+    "talk": _talk,
     "leave": _leave,
     "babble": _babble,
     "flood": _flood,
