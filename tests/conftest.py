@@ -1,6 +1,10 @@
-"""Real engines for the tests: one Postgres and one Redis a session, a fresh database a test, whole stacks on demand."""
+"""Real engines for the tests: one Postgres and one Redis a process, a fresh database a test, whole stacks on demand.
+
+``make test`` runs two processes. The tests of a file stay together, in their order, and share what the file sets up.
+"""
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +18,26 @@ from ladder.stack import LocalStack
 from ladder.stack_postgres import Postgres
 from ladder.stack_redis import Redis, new_password
 
+ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+if ONE_OF_SEVERAL:
+    # As many processes as cores: threads of torch and numpy beside them would only wait for each other, spinning.
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
+
+# What takes a minute begins early, the longest first, so that no process is left alone with it at the end.
+LONGEST = (
+    "tests/faults",
+    "tests/integration/test_every_method.py",
+    "tests/unit/models/test_every_architecture.py",
+    "tests/property/test_simulation.py",
+    "tests/integration/test_stack.py",
+    "tests/contract/test_samplers.py",
+    "tests/integration/test_records_cli.py",
+    "tests/e2e",
+    "tests/property",
+)
+TOGETHER = ("tests/faults",)  # share one fleet
+
 TEMPLATE = "ladder_template"
 FAST = {
     "LADDER_LEASE_TTL_S": "1.5",
@@ -26,6 +50,21 @@ FAST = {
 }
 
 StackFactory = Callable[..., LocalStack]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: a file is one piece of work, and the long ones come first."""
+    if not ONE_OF_SEVERAL:
+        return
+
+    def rank(item: pytest.Item) -> int:
+        return next((place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+
+    items.sort(key=rank)
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        group = next((together for together in TOGETHER if path.startswith(together)), path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@
 command line to use them: pytest takes options only from the directories that it is given.
 """
 
+import os
 import random
 import shutil
 import tempfile
@@ -30,7 +31,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repeat", range(repeats))
     else:
         first = metafunc.config.getoption("--fault-seed", None)
-        seeds = [random.randrange(2**32) if first is None else first + repeat for repeat in range(repeats)]
+        # Processes that share a run must collect the same tests: their seeds come from what names the run.
+        draw = random.Random(f"{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.urandom(8))} {metafunc.function.__name__}")
+        seeds = [draw.randrange(2**32) if first is None else first + repeat for repeat in range(repeats)]
         metafunc.parametrize("rng", seeds, ids=[f"seed={seed}" for seed in seeds], indirect=True)
 
 
