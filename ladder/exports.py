@@ -1,7 +1,6 @@
 """The best model of a study as two files that plain PyTorch can use; written without torch."""
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
 
 from ladder.errors import LocalError
+from models.files import write_whole
 from models.model_card import CARD, WEIGHTS, ModelCard, ModelImage, ModelScaling
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def write_model(checkpoint: Path, manifest: Mapping[str, Any], to: Path, *, orig
     """
     told = _manifest(manifest, origin)
     identity = told.identity
-    with _told(to), _room(to) as work:
+    with _told(to):
         with checkpoint.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 != told.sha256:
@@ -120,8 +120,9 @@ def write_model(checkpoint: Path, manifest: Mapping[str, Any], to: Path, *, orig
             ladder_version=version("ladder-hpo"),
         )
         # The description last: whatever a crash leaves, its hash tells whether the two belong together.
-        _put(work / WEIGHTS, to / WEIGHTS, content)
-        _put(work / CARD, to / CARD, card.model_dump_json(indent=1).encode())
+        to.mkdir(parents=True, exist_ok=True)
+        write_whole(to / WEIGHTS, content)
+        write_whole(to / CARD, card.model_dump_json(indent=1).encode())
     return card
 
 
@@ -193,11 +194,3 @@ def _room(to: Path) -> Iterator[Path]:
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to, prefix=".export-") as work:
         yield Path(work)
-
-
-def _put(temp: Path, path: Path, content: bytes) -> None:
-    with temp.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temp.replace(path)

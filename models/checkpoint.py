@@ -6,7 +6,6 @@ found under the two names is either whole or refused by ``load``.
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from models.catalog import TRAINERS, parse_config
+from models.files import write_whole
 from models.job import InvalidConfig, SavedFile
 
 FORMAT = 1
@@ -99,8 +99,8 @@ def save(path: Path, identity: Identity, tensors: Mapping[str, Tensor]) -> Saved
         identity=identity,
         identity_sha256=_sha256_of(identity),
     )
-    _write_durably(path, content)
-    _write_durably(manifest_path(path), manifest.model_dump_json(indent=1).encode())
+    write_whole(path, content)
+    write_whole(manifest_path(path), manifest.model_dump_json(indent=1).encode())
     return SavedFile(path, identity.step, manifest.sha256, manifest.size_bytes)
 
 
@@ -157,21 +157,3 @@ def _comparable(path: Path, identity: Identity) -> dict[str, Any]:
 
 def _sha256_of(identity: Identity) -> str:
     return hashlib.sha256(identity.model_dump_json().encode()).hexdigest()
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    temp = path.with_name(f"{path.name}.tmp")
-    try:
-        with temp.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -4,8 +4,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from models.files import write_whole
 from models.job import BadData, Watcher
-from models.pixel_store import write_whole
 from models.render import Progress
 from models.sources.base import ImageFiles, Images, Source
 
@@ -25,7 +25,8 @@ def content_sha256(source: Source, stamp: str, cache_root: Path | None, watcher:
     sha256 = _of_files([part for part in parts if isinstance(part, ImageFiles)], watcher)
     if kept is not None:
         try:
-            write_whole(kept, sha256)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, sha256.encode())
         except OSError as error:
             raise BadData(f"{cache_root} cannot be written: {error}") from error
     return sha256

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.files import sync
 from models.render import Pixels
 
 Fill = Callable[[Pixels], tuple[int, ...]]
@@ -78,21 +79,6 @@ def on_disk(root: Path, key: str, shape: tuple[int, ...], fill: Fill, *, waiting
     return Rendered(torch.from_numpy(pixels), size <= RESIDENT_BYTES, moments, unreadable)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Whoever reads ``path`` finds all of ``text`` or no file. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        temp = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            temp.replace(path)
-        except BaseException:
-            temp.unlink(missing_ok=True)
-            raise
-
-
 def moments_of(pixels: Tensor) -> Tensor:
     """int64 [N, C, 2]: whole numbers, hence the same for any number of threads."""
     moments = torch.empty(*pixels.shape[:2], 2, dtype=torch.int64)
@@ -127,7 +113,7 @@ def _make(store: Path, shape: tuple[int, ...], fill: Fill) -> None:
         np.save(temp / "moments.npy", moments_of(torch.from_numpy(pixels)).numpy())
         (temp / "about.json").write_text(json.dumps({"unreadable": unreadable}))
         for file in temp.iterdir():
-            _sync(file)
+            sync(file)
         try:
             temp.rename(store)
         except OSError as error:
@@ -144,11 +130,3 @@ def _reserve(path: Path) -> None:
         return
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

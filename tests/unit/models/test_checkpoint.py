@@ -156,7 +156,8 @@ def test_the_bytes_are_on_disk_before_they_have_their_name(path: Path, monkeypat
     fsync, replace = os.fsync, Path.replace
 
     def note_fsync(descriptor: int) -> None:
-        steps.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        steps.append("fsync " + re.sub(r"\.\w+\.tmp$", ".tmp", name))
         fsync(descriptor)
 
     def note_replace(source: Path, target: Path) -> Path:
