@@ -66,10 +66,7 @@ class Export:
         after = -1
         while True:
             rows = self.db.read(partial(exports.trials, study=self.study, after=after))
-            yield [
-                TrialLine.model_construct(**trial_read(row, self.definition).__dict__, **_metrics(row.metrics or {}))
-                for row in rows
-            ]
+            yield [trial_line(row, row.metrics or {}, self.definition) for row in rows]
             if len(rows) < exports.PAGE:
                 return
             after = rows[-1].number
@@ -132,6 +129,11 @@ class Export:
             if found.rows < exports.PAGE:
                 return names
             after = exports.past(found)
+
+
+def trial_line(row: Any, newest: dict[str, Any], definition: Definition) -> TrialLine:
+    """A trial with the stored metrics of its newest step."""
+    return TrialLine.model_construct(**trial_read(row, definition).__dict__, **_metrics(newest))
 
 
 def _metrics(stored: dict[str, Any]) -> dict[str, Any]:
