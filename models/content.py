@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from models.files import write_whole
-from models.job import BadData, Watcher
-from models.render import Progress
+from models.job import BadData, Watcher, telling
 from models.sources.base import ImageFiles, Images, Source
 
 
@@ -44,7 +43,7 @@ def _of_pixels(parts: list[Images]) -> str:
 def _of_files(parts: list[ImageFiles], watcher: Watcher | None) -> str:
     digest = hashlib.sha256()
     files = sorted((path, part.root / path) for part in parts for path in part.paths)
-    tell = Progress(watcher, len(files))
+    tell = telling(watcher, len(files))
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(_of_file, (file for _, file in files))
         for done, ((path, _), sha256) in enumerate(zip(files, hashes, strict=True), start=1):

@@ -17,10 +17,10 @@ from models import pixel_store
 from models.balance import chosen_rows, class_weights
 from models.datasets import ImageSpec
 from models.image_config import ImageCnnConfig
-from models.job import BadData, Watcher
+from models.job import BadData, Watcher, telling
 from models.loaded import known_set, partition_of, rendered_at, side_of
 from models.partition import fold_rows
-from models.render import Pixels, Progress, render
+from models.render import Pixels, render
 from models.sources import ImageFiles, Images, find, read
 
 __all__ = ["Images", "Part", "Scaling", "SealedTest", "Split", "check_unchanged", "load_split", "sealed_test"]
@@ -139,7 +139,7 @@ def sealed_test(
     test = partition_of(config, source).test(source)
     side = split.image.side
     into = _scratch((len(test.labels), split.image.channels, side, side), cache_root)
-    unreadable = render(test, into, Progress(watcher, len(into)))
+    unreadable = render(test, into, telling(watcher, len(into)))
     _tolerated(test, unreadable, config, data_root / (config.data_path or config.dataset))
     pixels, labels = torch.from_numpy(into), test.labels
     if unreadable:

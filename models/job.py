@@ -71,10 +71,20 @@ class Watcher(Protocol):
     """Whoever wants to know how a job gets on between its steps."""
 
     def progress(self, done: int, total: int) -> None:
-        """``done`` of ``total`` images are decoded, or epochs trained; called every few seconds, or at each epoch."""
+        """``done`` of ``total`` images are decoded, or epochs trained; called at each of them: it has to be quick."""
 
     def started(self, setup: Setup) -> None:
         """All is set up and the first batch starts."""
+
+
+def telling(watcher: Watcher | None, total: int) -> Callable[[int], None]:
+    """What takes how many of ``total`` are done to the watcher, if there is one."""
+
+    def tell(done: int) -> None:
+        if watcher is not None:
+            watcher.progress(done, total)
+
+    return tell
 
 
 @dataclass(frozen=True, slots=True)

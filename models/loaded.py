@@ -10,10 +10,10 @@ from models import pixel_store
 from models.content import content_sha256
 from models.datasets import DATASETS
 from models.image_config import ImageCnnConfig
-from models.job import BadData, InvalidConfig, Watcher
+from models.job import BadData, InvalidConfig, Watcher, telling
 from models.partition import Partition, partition
 from models.pixel_store import Rendered, moments_of
-from models.render import RENDERING, Progress, render
+from models.render import RENDERING, render
 from models.sources import ImageFiles, Images, Source, find, read
 
 
@@ -100,7 +100,7 @@ def rendered_at(known: Known, side: int, cache_root: Path | None, watcher: Watch
     size_bytes = math.prod(shape)
     while _sizes and size_bytes + sum(each.resident_bytes for each in _sizes.values()) > pixel_store.RESIDENT_BYTES:
         del _sizes[next(iter(_sizes))]
-    tell = Progress(watcher, count)
+    tell = telling(watcher, count)
     fill = partial(render, images, tell=tell)
     if isinstance(images, Images) and images.pixels.shape[-1] == side:
         rendered = Rendered(images.pixels, size_bytes <= pixel_store.RESIDENT_BYTES, moments_of(images.pixels), ())

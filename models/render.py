@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from models.job import BadData, Watcher
+from models.job import BadData
 from models.sources.base import ImageFiles, Images
 
 RENDERING = 1  # to be raised with any change here that gives other pixels: what is kept on disk is then made anew
@@ -25,19 +24,6 @@ UNREADABLE = (
 )
 
 Pixels = npt.NDArray[np.uint8]
-
-
-class Progress:
-    """Tells a watcher how many of ``total`` images are done, once a second."""
-
-    def __init__(self, watcher: Watcher | None, total: int) -> None:
-        self._watcher, self._total, self._told_s = watcher, total, float("-inf")
-
-    def __call__(self, done: int) -> None:
-        now_s = time.monotonic()
-        if self._watcher is not None and (now_s - self._told_s >= 1 or done == self._total):
-            self._told_s = now_s
-            self._watcher.progress(done, self._total)
 
 
 def render(images: Images | ImageFiles, into: Pixels, tell: Callable[[int], None]) -> tuple[int, ...]:
