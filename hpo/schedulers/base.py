@@ -173,6 +173,10 @@ class StopRule(Protocol):
         """Whether to stop now. ``entry.loss`` is the loss itself, not the score; ``log`` does not hold the look yet."""
         ...
 
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        """Loss that a trial must reach at a look by the counts of now; None where no single one decides."""
+        ...
+
 
 def start_or_finish(view: StudyView) -> Work:
     """What is left to do when nothing can be promoted."""

@@ -36,3 +36,6 @@ class CurveRule:
         if len(resources) < self.min_points:
             return False
         return extrapolate(resources, losses, self.levels[-1]).chance_below(incumbent.loss) < self.min_chance
+
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        return None  # a chance decides, and each curve has its own

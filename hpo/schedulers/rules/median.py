@@ -40,6 +40,12 @@ class _RankRule(ABC):
             return False
         return summary(looks(self.levels, past, entry.loss), self.value) > self._cut(count, entry, log)
 
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        count = log.count(bracket, rung)
+        if count < max(1, self.min_trials) or rung == len(self.levels) - 1:
+            return None
+        return self._cut(count, RungEntry(trial=-1, bracket=bracket, rung=rung, loss=0.0, seq=0), log)
+
     @abstractmethod
     def _cut(self, count: int, entry: RungEntry, log: RungLog) -> float:
         """The merit that the trial must reach, from ``count`` >= 1 rivals."""

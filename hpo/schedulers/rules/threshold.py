@@ -27,3 +27,6 @@ class ThresholdRule:
 
     def stops(self, entry: RungEntry, past: Past, log: RungLog) -> bool:
         return entry.loss < INFEASIBLE and not self.lower <= entry.loss <= self.upper
+
+    def cutoff(self, bracket: int, rung: int, log: RungLog) -> float | None:
+        return self.upper if math.isfinite(self.upper) else None
