@@ -64,10 +64,3 @@ def test_the_yaml_of_the_text_is_what_a_study_takes() -> None:
     assert fields.keys() == {"trainer", "search_space", "constraints", "confirm"}
     assert Confirm.model_validate(fields["confirm"]).seeds == 5
     assert [OutcomeConstraint.model_validate(each).value for each in fields["constraints"]] == [50, 10]
-
-
-def test_links_lead_to_files_and_headings_that_exist() -> None:
-    links = re.findall(r"\]\((?!http)([^)]+)\)", TEXT)
-    headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)}
-    assert {link for link in links if link.startswith("#")} <= headings
-    assert [link for link in links if not link.startswith("#") and not (DOCS.parent / link).exists()] == []
