@@ -4,10 +4,13 @@ from types import TracebackType
 from typing import Self
 
 from ladder.contests import Contests
+from ladder.external import ExternalWorker
 from ladder.home import connection
 from ladder.http import Http
-from ladder.leases import Leases, Workers
+from ladder.leases import Leases
+from ladder.server import Registry, Server
 from ladder.studies import Studies
+from ladder.workers import Workers
 
 
 class Client:
@@ -27,6 +30,12 @@ class Client:
         self.contests = Contests(self.http)
         self.leases = Leases(self.http)
         self.workers = Workers(self.http)
+        self.registry = Registry(self.http)
+        self.server = Server(self.http)
+
+    def worker(self, name: str) -> ExternalWorker:
+        """A worker of your own, which trains what it leases in this process: see ``ladder.external``."""
+        return ExternalWorker(self.leases, self.studies, name)
 
     def close(self) -> None:
         self.http.close()

@@ -17,7 +17,7 @@ from ladder.errors import LocalError, StackError
 from ladder.foreground import keep_up, operator_env, signals_interrupt
 from ladder.specfile import parse
 from ladder.stack import LocalStack
-from ladder.study import unconfirmed
+from ladder.targets import unconfirmed
 from ladder.watch import show
 
 STUDY_FILE = Path(__file__).with_name("demo_study.yaml")

@@ -15,6 +15,7 @@ class ApiError(Exception):
         *,
         status: int,
         code: str,
+        title: str = "",
         request_id: str | None = None,
         errors: tuple[FieldError, ...] = (),
     ) -> None:
@@ -22,6 +23,7 @@ class ApiError(Exception):
         self.detail = detail
         self.status = status
         self.code = code
+        self.title = title
         self.request_id = request_id
         self.errors = errors
 
@@ -47,7 +49,23 @@ class Unreachable(ApiError):
 
 
 class WaitTimeout(Exception):
-    """What was waited for has not happened in time."""
+    """What was waited for has not happened in time, or cannot happen any more."""
+
+
+class StudyOver(WaitTimeout):
+    """The study has ended: it has no trial to give."""
+
+
+class TrialEnded(BaseException):
+    """Nothing more is wanted of a leased trial. Past ``except Exception``: it ends the ``with`` block of the lease."""
+
+
+class TrialPaused(TrialEnded):
+    """The trial waits at its rung or for its study; its newest checkpoint is what it goes on from."""
+
+
+class TrialStopped(TrialEnded):
+    """The trial was pruned or cancelled."""
 
 
 class LocalError(Exception):

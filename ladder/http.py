@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPResponse
+from pathlib import Path
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from hpo.domain.errors import FieldError
 from ladder.errors import ApiError, ConflictError, LeaseLost, NotFoundError, Unreachable
@@ -19,8 +21,8 @@ Params = Mapping[str, str | int | list[str]]
 
 
 class Http:
-    """Sends requests and reads answers. Every request of the API may be sent again: each is idempotent by nature
-    (a claim id, a step, a lease) or carries an ``Idempotency-Key``, which the retries share.
+    """Sends requests and reads answers. Every request may be sent again: a POST carries an ``Idempotency-Key``, which
+    its retries share; claims, heartbeats and reports do without, since a claim id, a lease and a step make them repeat.
 
     Safe to use from several threads.
     """
@@ -39,18 +41,18 @@ class Http:
         self,
         method: str,
         path: str,
-        body: str | None = None,
+        body: str | bytes | Path | None = None,
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send and return the answer, a 2xx. ``body`` is JSON.
+        """Send and return the answer, a 2xx. Text in ``body`` is JSON, bytes and files go as they are.
 
         Raises ApiError, or its subclass for what happened; Unreachable once the retries are used up.
         """
         target = f"{path}?{urlencode(params, doseq=True)}" if params else path
-        content = None if body is None else body.encode()
-        sent = self._headers if content is None else self._json_headers
+        content = body.encode() if isinstance(body, str) else body
+        sent = self._json_headers if isinstance(body, str) else self._headers
         if headers:
             sent = {**sent, **headers}
         for tries in range(self.retries + 1):
@@ -69,6 +71,10 @@ class Http:
                 raise refusal
             time.sleep(max(_backoff_s(tries), _retry_after_s(answer)))
         raise AssertionError("the loop returns or raises")
+
+    def post(self, path: str, body: str | None = None, *, params: Params | None = None) -> Answer:
+        """A POST that its retries repeat under one Idempotency-Key: what it does is done once."""
+        return self.request("POST", path, body, params=params, headers={"Idempotency-Key": str(uuid4())})
 
     @contextmanager
     def open(
@@ -110,6 +116,7 @@ def error_of(answer: Answer) -> ApiError:
     code = str(problem["code"])
     return _class_of(answer.status, code)(
         str(problem.get("detail") or problem.get("title") or code),
+        title=str(problem.get("title") or ""),
         status=answer.status,
         code=code,
         request_id=problem.get("request_id") or answer.headers.get("x-request-id"),

@@ -16,7 +16,7 @@ from api.schemas.leases import (
     ReportOut,
     TellIn,
 )
-from api.schemas.logs import LogLineIn, LogsIn, LogsOut
+from api.schemas.logs import LogsIn, LogsOut
 from api.schemas.trials import TrialRead
 from ladder.calls import Answer, Calls, study_path, trial_path
 from ladder.http import API
@@ -49,9 +49,9 @@ class Leases(Calls):
         """Take trials of one study, for a worker that Ladder does not run."""
         return self._post(f"{study_path(study)}/ask", AskOut, body.model_dump_json())
 
-    def log(self, study: str, number: int, lease: UUID, lines: list[LogLineIn]) -> LogsOut:
+    def log(self, study: str, number: int, body: LogsIn) -> LogsOut:
         """Store lines that the trial printed; they are told apart by position, so sending them again does no harm."""
-        return self._send(f"{trial_path(study, number)}/logs", LogsIn(lease=lease, lines=lines), LogsOut)
+        return self._send(f"{trial_path(study, number)}/logs", body, LogsOut)
 
     def _send(self, path: str, body: BaseModel, answer: type[Answer]) -> Answer:
         """A POST that repeats by nature, with no Idempotency-Key for the server to keep."""

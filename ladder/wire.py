@@ -8,9 +8,10 @@ import json
 import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,8 +57,8 @@ class Wire:
         self._idle: deque[HTTPConnection] = deque(maxlen=MOST_KEPT)
         self._closed = False
 
-    def send(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """One request and its whole answer. Raises one of ``BROKEN``.
+    def send(self, method: str, target: str, body: bytes | Path | None, headers: Mapping[str, str]) -> Answer:
+        """One request and its whole answer; of a path the bytes of the file are sent. Raises one of ``BROKEN``.
 
         A kept connection that the server has closed meanwhile is replaced once: the request may be sent twice.
         """
@@ -67,7 +68,11 @@ class Wire:
             except IndexError:
                 connection, fresh = self._connection(self._timeout_s), True
             try:
-                connection.request(method, self._prefix + target, body, dict(headers))
+                sent = (
+                    {**headers, "Content-Length": str(body.stat().st_size)} if isinstance(body, Path) else dict(headers)
+                )
+                with body.open("rb") if isinstance(body, Path) else nullcontext(body) as content:
+                    connection.request(method, self._prefix + target, content, sent)
                 response = connection.getresponse()
                 answer = Answer(response.status, response.reason, response.headers, response.read())
             except BaseException as error:

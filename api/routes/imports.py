@@ -13,8 +13,10 @@ from api.schemas.studies import StudyRead
 from api.strict_json import StrictRoute
 from api.views import study_read
 from hpo.domain.errors import FieldError, InvalidSpec
+from hpo.domain.trial import TrialState
 from hpo.lifecycle import imports as lifecycle
 from hpo.lifecycle import studies as verbs
+from hpo.lifecycle.imports import ImportedTrial
 from hpo.lifecycle.outcome import Outcome
 from hpo.spec.study import EXTERNAL
 from hpo.storage import studies as stored
@@ -48,7 +50,7 @@ def import_study(
         spec = verbs.normalise(body.study)
     except InvalidSpec as invalid:
         raise InvalidSpec(*(FieldError(f"/study{e.pointer}", e.code, e.message) for e in invalid.errors)) from invalid
-    trials = [trial.to_domain() for trial in body.trials]
+    trials = [ImportedTrial(**{**dict(one), "state": TrialState(one.state)}) for one in body.trials]
     # Of the definition as it was sent: normalising draws a seed.
     digest = hashlib.sha256(body.study.model_dump_json().encode()).hexdigest()
 

@@ -6,8 +6,6 @@ from pydantic import AwareDatetime, Field, StrictInt
 
 from api.schemas.base import In, Metric, Metrics
 from api.schemas.leases import Step
-from hpo.domain.trial import TrialState
-from hpo.lifecycle.imports import ImportedTrial
 from hpo.spec.base import Text
 from hpo.spec.search import MAX_TRIALS
 from hpo.spec.space import Choice, ParamName
@@ -33,9 +31,6 @@ class TrialImport(In):
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     error: Annotated[Text, Field(max_length=10_000)] | None = None
-
-    def to_domain(self) -> ImportedTrial:
-        return ImportedTrial(**{**dict(self), "state": TrialState(self.state)})
 
 
 class StudyImport(In):

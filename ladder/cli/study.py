@@ -107,22 +107,24 @@ def watch(study: StudyName, as_json: AsJson = False) -> int:
 @app.command()
 def wait(
     study: StudyName,
-    for_: Annotated[str, typer.Option("--for", help="ended, goal or confirmed.")] = "ended",
+    for_: Annotated[
+        str, typer.Option("--for", metavar="TARGET", help="ended, finished, goal, confirmed or trials=N.")
+    ] = "ended",
     timeout: Annotated[str | None, typer.Option(help="Such as 90s, 15m, 2h.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait without a word until a study has ended, reached its goal or is confirmed: exit 5 if it did not in time."""
+    """Wait without a word until a study has come so far: exit 5 if it did not in time, or never will."""
     from ladder.client import Client
     from ladder.study import seconds
+    from ladder.targets import Target
 
-    if for_ not in ("ended", "goal", "confirmed"):
-        raise typer.BadParameter(f"--for wants ended, goal or confirmed, got {for_!r}")
     try:
+        Target.parse(for_)
         limit_s = None if timeout is None else seconds(timeout)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with Client() as client:
-        waited = client.studies.get(study).wait(timeout=limit_s, goal=for_ == "goal", confirmed=for_ == "confirmed")
+        waited = client.studies.get(study).wait(timeout=limit_s, until=for_)
         _show(waited.info, as_json)
 
 

@@ -22,7 +22,7 @@ def test_a_worker_that_dies_in_the_final_trial_leaves_one_score(fleet: Fleet, rn
     worker.wait(WAIT_S)
     fleet.finish(child)
 
-    assert search.wait(timeout=WAIT_S, confirmed=True).info.confirmation is not None
+    assert search.wait(timeout=WAIT_S, until="confirmed").info.confirmation is not None
     row, reported = fleet.trial(child, number), curve(child, number)
     assert (number, row.final, row.state) == (4, "train_and_validation", TrialState.COMPLETE)
     assert [step for step, metrics in enumerate(reported, start=1) if "test_acc" in metrics] == [FULL]

@@ -30,7 +30,7 @@ def test_the_lease_calls_use_the_routes_of_the_worker_protocol() -> None:
         Reply(200, {"lease_expires_at": "2026-01-02T03:04:05Z", "stop": "pause"}),
         Reply(200, {"decision": "continue", "target_step": 9}),
         Reply(204, ""),
-        Reply(200, {}),
+        Reply(200, TRIAL),
         Reply(200, {"trials": [], "reason": "paused"}),
         Reply(200, worker),
     ]
@@ -40,7 +40,7 @@ def test_the_lease_calls_use_the_routes_of_the_worker_protocol() -> None:
         report = ReportIn(step=1, metrics={"loss": "nan"}, lease=LEASE)
         assert client.leases.report("my study", 3, report).target_step == 9
         client.leases.release("my study", 3, ReleaseIn(lease=LEASE))
-        client.leases.tell("my study", 3, TellIn(lease=LEASE, state="complete"))
+        assert client.leases.tell("my study", 3, TellIn(lease=LEASE, state="complete")).number == 0
         assert client.leases.ask("my study", AskIn(worker="w")).reason == "paused"
         assert client.workers.put("w", WorkerIn(queue="cpu", protocol_version=3)).state == "idle"
     trial = "/api/v1/studies/my%20study/trials/3"
@@ -56,6 +56,8 @@ def test_the_lease_calls_use_the_routes_of_the_worker_protocol() -> None:
     assert server.asked[1].json() == {"lease": str(LEASE)}
     assert server.asked[2].json()["metrics"] == {"loss": "nan"}
     assert all(asked.headers["content-type"] == "application/json" for asked in server.asked)
+    # What a claim id, a lease or a step makes repeat needs no key; the rest is done once however often it is sent.
+    assert [index for index, asked in enumerate(server.asked) if "idempotency-key" in asked.headers] == [3, 4, 5]
 
 
 def test_lists_are_read_through_all_pages() -> None:
@@ -173,7 +175,7 @@ def test_waiting_for_a_goal_ends_when_the_best_value_reaches_it() -> None:
         serving(Reply(200, STUDY), Reply(200, STUDY), Reply(200, reached)) as server,
         Client(server.url, "t") as client,
     ):
-        assert client.studies.get("digits").wait(goal=True).info.best.value == 0.9  # type: ignore[union-attr]
+        assert client.studies.get("digits").wait(until="goal").info.best.value == 0.9  # type: ignore[union-attr]
 
 
 def test_waiting_for_a_goal_fails_when_the_study_ends_without_it() -> None:
@@ -182,7 +184,7 @@ def test_waiting_for_a_goal_fails_when_the_study_ends_without_it() -> None:
         Client(server.url, "t") as client,
         pytest.raises(WaitTimeout, match="without reaching its goal"),
     ):
-        client.studies.get("digits").wait(goal=True)
+        client.studies.get("digits").wait(until="goal")
 
 
 def test_a_download_whose_bytes_are_wrong_is_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_is_not_confirmed_is_told_with_its_reason(
 def test_waiting_for_a_confirmation_goes_on_past_the_end_of_the_search() -> None:
     script = [STUDY | {"confirm": {}}, ASKED | {"confirmation": RUNNING}, ASKED | {"confirmation": CONFIRMATION}]
     with serving(Reply(200, STUDY), *(Reply(200, one) for one in script)) as server, Client(server.url, "t") as client:
-        found = client.studies.get("digits").wait(confirmed=True).info.confirmation
+        found = client.studies.get("digits").wait(until="confirmed").info.confirmation
     assert found is not None
     assert found.state == "finished"
     assert len(server.asked) == 4
@@ -80,14 +80,14 @@ def test_what_cannot_be_confirmed_any_more_is_not_waited_for(study: dict[str, An
     with serving(Reply(200, study)) as server, Client(server.url, "t") as client:
         held = client.studies.get("digits")
         with pytest.raises(WaitTimeout, match=why):
-            held.wait(confirmed=True)
+            held.wait(until="confirmed")
 
 
 def test_a_confirmation_that_does_not_come_in_time_ends_the_wait() -> None:
     with serving(Reply(200, ASKED | {"confirmation": RUNNING})) as server, Client(server.url, "t") as client:
         held = client.studies.get("digits")
         with pytest.raises(WaitTimeout, match="its winners unconfirmed, after 0"):
-            held.wait(timeout=0, confirmed=True)
+            held.wait(timeout=0, until="confirmed")
 
 
 class Replies:
