@@ -76,12 +76,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class SealedTest:
-    """The test part, and the split that it belongs to, see Split."""
+    """The test part, and ``sha256`` of the split that it belongs to."""
 
     images: Images
-    scaling: Scaling
-    image: ImageSpec
-    class_names: tuple[str, ...]
     sha256: str
 
 
@@ -145,7 +142,7 @@ def sealed_test(
     if unreadable:
         kept = _readable(torch.arange(len(labels)), unreadable)
         pixels, labels = pixels[kept], labels[kept]
-    return SealedTest(Images(pixels, labels), split.scaling, split.image, split.class_names, split.sha256)
+    return SealedTest(Images(pixels, labels), split.sha256)
 
 
 def _tolerated(

@@ -107,9 +107,7 @@ def test_an_npz_test_part_is_sealed_as_it_is(npz: Path, tmp_path: Path) -> None:
     sealed = sealed_test(cifar(), tmp_path)
     split = load_split(cifar(), tmp_path)
     assert as_set(sealed.images.pixels) == as_set(torch.from_numpy(colour_images(11, seed=1)[0]).permute(0, 3, 1, 2))
-    assert torch.equal(sealed.scaling.mean, split.scaling.mean)
-    assert torch.equal(sealed.scaling.std, split.scaling.std)
-    assert (sealed.sha256, sealed.image, sealed.class_names) == (split.sha256, split.image, split.class_names)
+    assert sealed.sha256 == split.sha256
     assert (len(split.train.labels), len(split.val.labels)) == (110, 10)
 
 
