@@ -79,8 +79,11 @@ def _best_params(run: Row[Any]) -> Any:
 
 
 def _runs(spec: ContestSpec, rows: dict[str, Row[Any]]) -> Iterator[tuple[Entry, Row[Any]]]:
-    """Each study with what it is in the contest. Found by its name, which stays; labels may be edited."""
-    return ((entry, rows[entry.name]) for entry in spec.entries)
+    """Each study with what it is in the contest. Found by its name, which stays; labels may be edited.
+
+    One that was deleted is left out.
+    """
+    return ((entry, rows[entry.name]) for entry in spec.entries if entry.name in rows)
 
 
 def _result(spec: ContestSpec, rows: dict[str, Row[Any]], head: ContestHead, *, params: bool) -> ContestResult:

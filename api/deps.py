@@ -11,8 +11,9 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from api.dashboard.cookie import token_of
+from api.limits import Buckets
 from hpo.checkpoints.filesystem import FilesystemStore
-from hpo.domain.errors import Forbidden, Unauthorized
+from hpo.domain.errors import Forbidden, RateLimited, Unauthorized
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
 from hpo.lifecycle.outcome import Outcome, T
@@ -50,22 +51,31 @@ class KeyCache:
 
 
 class StudyNames:
-    """Ids of studies given by name or id in paths: they never change, so they are kept."""
+    """Ids of studies given by name or id in paths. A name may pass to another study, and a study may go."""
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
-        self._known: OrderedDict[tuple[UUID, str], UUID] = OrderedDict()
+        self._known: OrderedDict[tuple[UUID, UUID], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def resolve(self, db: Db, project: UUID, ref: str) -> UUID:
-        """Raises NotFound, also for a study of another project."""
-        with self._lock:
-            known = self._known.get((project, ref))
+        """The id of a study that is there. Raises NotFound, also for a study of another project."""
+        return db.read(lambda tx: stored.resolve(tx, project, ref))
+
+    def of_lease(self, db: Db, project: UUID, ref: str) -> UUID:
+        """The same for who holds a lease or asks for one, which the database checks: by id it costs no query.
+
+        So a worker may still hand back a trial of a study that was deleted meanwhile.
+        """
+        known = (project, UUID(ref)) if stored.is_id(ref) else None
         if known is not None:
-            return known
-        study = db.read(lambda tx: stored.resolve(tx, project, ref))
+            with self._lock:
+                if known in self._known:
+                    self._known.move_to_end(known)
+                    return known[1]
+        study = self.resolve(db, project, ref)
         with self._lock:
-            self._known[project, ref] = study
+            self._known[project, study] = None
             while len(self._known) > self._size:
                 self._known.popitem(last=False)
         return study
@@ -82,6 +92,8 @@ class Services:
     keys: KeyCache
     definitions: Definitions
     turns: Turns
+    requests: Buckets  # by key
+    failures: Buckets  # by client's address: keys that let nobody in
     names: StudyNames = field(default_factory=StudyNames)
 
     @property
@@ -122,14 +134,21 @@ def may(caller: Caller, scope: Scope) -> bool:
 
 
 async def verified(request: Request, token: str) -> Caller:
-    """Whose API key this is. Raises Unauthorized."""
+    """Whose API key this is. Raises Unauthorized; RateLimited for who asks too often or has guessed too often."""
     parts: Services = request.app.state.services
     caller = parts.keys.get(token)
     if caller is None:
+        address = request.client.host if request.client is not None else ""
+        if wait_s := parts.failures.wait_s(address):
+            raise RateLimited("too many keys from this address were not valid", wait_s)
         caller = await run_in_threadpool(parts.db.write, lambda tx: verify(tx, token))
         if caller is None:
+            parts.failures.take(address)
             raise Unauthorized("the API key is unknown, expired or revoked")
         parts.keys.put(token, caller)
+    # Workers are not held up: how often they ask is the server's own choice of heartbeats and batches.
+    if caller.scope != "worker" and (wait_s := parts.requests.take(caller.key_id)):
+        raise RateLimited(f"this key may ask {parts.settings.requests_per_s:g} times a second", wait_s)
     return caller
 
 

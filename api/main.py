@@ -30,6 +30,7 @@ from api.routes import (
     records,
     registry,
     studies,
+    study_verbs,
     trials,
     workers,
 )
@@ -112,10 +113,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = parts
     app.add_middleware(Envelope)
     errors.install(app)
-    v1 = (leases, imports, studies, trials, logs, records, artifacts, exports, importance, contests, events, workers,
-          registry)  # fmt: skip
+    v1 = (leases, imports, studies, study_verbs, trials, logs, records, artifacts, exports, importance, contests, events,
+          workers, registry)  # fmt: skip
     for module in v1:
         app.include_router(module.router, prefix=V1)
+    app.include_router(workers.queues, prefix=V1)
     app.include_router(health.router)
     for router in DASHBOARD:
         app.include_router(router)

@@ -1,6 +1,7 @@
 """From rows to response models."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +20,12 @@ from api.schemas.trials import (
     ScheduleSegment,
     TrialRead,
 )
-from api.schemas.workers import WorkerRead
+from api.schemas.workers import QueueRead, WorkerRead, WorkerStats
 from hpo.checkpoints.base import file_name
 from hpo.domain.errors import NotConfirmed
 from hpo.domain.merit import INFEASIBLE
 from hpo.domain.study import StudyState
+from hpo.lifecycle.conditions import conditions
 from hpo.lifecycle.definitions import Definition
 from hpo.spec.study import StudySpec
 from hpo.storage import studies, trials
@@ -32,26 +34,40 @@ from models.classification import classification
 
 
 def study_read(tx: Connection, row: Row[Any], *, live_s: float) -> StudyRead:
-    spec = StudySpec.model_validate(row.spec)
-    top = studies.best(tx, row.id) if len(spec.objectives) == 1 else ()
-    return StudyRead.model_construct(
-        **{name: getattr(spec, name) for name in StudySpec.model_fields},
-        id=row.id,
-        state=StudyState(row.state),
-        state_reason=row.state_reason,
-        revision=row.revision,
-        counts=Counts.model_validate({name: getattr(row, name) for name in Counts.model_fields}),
-        best=best_trial(top[0], spec, {}) if top else None,
-        usage=Usage(epochs=row.spent, gpu_hours=row.device_seconds / 3600),
-        conditions=conditions(tx, row, live_s=live_s),
-        split_sha256=row.split_sha256,
-        class_names=row.class_names,
-        confirms=row.confirms,
-        confirmation=None if row.confirmation is None else ConfirmationRead.model_validate(row.confirmation),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        finished_at=row.finished_at,
-    )
+    return study_reads(tx, [row], live_s=live_s)[0]
+
+
+def study_reads(tx: Connection, rows: Sequence[Row[Any]], *, live_s: float) -> list[StudyRead]:
+    """Studies of one project, as many as a page has, in a handful of queries."""
+    if not rows:
+        return []
+    specs = [StudySpec.model_validate(row.spec) for row in rows]
+    single = [row.id for row, spec in zip(rows, specs, strict=True) if len(spec.objectives) == 1]
+    best = studies.best_of_each(tx, single)
+    told = conditions(tx, rows[0].project_id, rows, specs, live_s=live_s)
+    return [
+        StudyRead.model_construct(
+            **{name: getattr(spec, name) for name in StudySpec.model_fields},
+            id=row.id,
+            state=StudyState(row.state),
+            state_reason=row.state_reason,
+            revision=row.revision,
+            counts=Counts.model_validate({name: getattr(row, name) for name in Counts.model_fields}),
+            best=best_trial(best[row.id], spec, {}) if row.id in best else None,
+            usage=Usage(epochs=row.spent, gpu_hours=row.device_seconds / 3600),
+            conditions=[Condition(**asdict(one)) for one in of_study],
+            split_sha256=row.split_sha256,
+            class_names=row.class_names,
+            confirms=row.confirms,
+            confirmation=None if row.confirmation is None else ConfirmationRead.model_validate(row.confirmation),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            archived_at=row.archived_at,
+        )
+        for row, spec, of_study in zip(rows, specs, told, strict=True)
+    ]
 
 
 def confirmation_read(tx: Connection, row: Row[Any]) -> ConfirmationRead:
@@ -90,18 +106,6 @@ def values_of(row: Row[Any], spec: StudySpec) -> list[float] | None:
     return [objective.value(loss) for objective, loss in zip(spec.objectives, row.vector, strict=True)]
 
 
-def conditions(tx: Connection, row: Row[Any], *, live_s: float) -> list[Condition]:
-    """Why a running study may not move, in plain words. Whether external trainers are there is not known."""
-    if row.state != StudyState.RUNNING or not row.queue:
-        return []
-    live = studies.live_workers(tx, row.project_id, row.queue, live_s)
-    message = f"queue {row.queue} has {live} live worker{'s' * (live != 1)}"
-    if live == 0:
-        message += f"; start one: ladder worker --queue {row.queue}"
-    reason = "LiveWorkers" if live else "NoLiveWorker"
-    return [Condition(type="WorkersAvailable", status=live > 0, reason=reason, message=message)]
-
-
 def trial_read(row: Row[Any], definition: Definition) -> TrialRead:
     objective = definition.spec.objective
     return TrialRead(
@@ -117,12 +121,15 @@ def trial_read(row: Row[Any], definition: Definition) -> TrialRead:
         last_step=row.last_step,
         target_step=row.target_step,
         attempt=row.attempt,
-        worker=row.worker if row.state == "running" else None,
+        worker=row.worker,
+        stop_requested=row.stop_requested,
         final=row.final,
         error=row.error,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        claimed_at=row.claimed_at,
         finished_at=row.finished_at,
+        device_seconds=row.device_seconds,
     )
 
 
@@ -253,4 +260,9 @@ def worker_read(row: Row[Any]) -> WorkerRead:
         started_at=row.started_at,
         seen_at=row.seen_at,
         drain=row.drain,
+        stats=WorkerStats.model_construct(**row.stats),
     )
+
+
+def queue_read(row: Row[Any]) -> QueueRead:
+    return QueueRead.model_validate({name: getattr(row, name) for name in QueueRead.model_fields})

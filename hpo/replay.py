@@ -47,6 +47,7 @@ class Replay:
 
 
 SPACE_FIELDS = frozenset({"search_space", "forbidden", "space_constraints"})
+REBUILDS = SPACE_FIELDS | {"scheduler"}  # what an engine is built from and may change
 
 
 class _Differs(Exception):
@@ -108,6 +109,8 @@ class _Verifier:
         self._count: Counter[TrialState] = Counter()
         self._due: dict[int, int] = {}  # rung that a trial reaches next
         self._target: dict[int, int | None] = {}  # None: of a trial that is to be promoted first, or has ended
+        self._dropped: dict[int, int] = {}  # rung that a trial was entered at when it ended on its way there
+        self._closed: dict[int, TrialState] = {}  # how the end of the study found those that it closed
         self._past: dict[int, list[tuple[int, float]]] = {}
         self._params: dict[int, Params] = {}
         self._max_trials = spec.max_trials
@@ -153,12 +156,16 @@ class _Verifier:
         elif event.type is EventType.TRIAL_STARTED:
             self._move(trial, TrialState.RUNNING)
         elif event.type is EventType.TRIAL_REQUEUED:
+            if event.data.get("retried"):
+                self._retried(trial, event.data.get("left"))
             self._move(trial, TrialState.QUEUED)
+        elif event.type is EventType.TRIAL_REOPENED:
+            self._reopened(trial, event.data["state"])
 
     def _study_updated(self, data: dict[str, Any]) -> None:
         if "changed" in data:
             self._spec = _changed(self._spec, data["changed"])
-            if data["changed"].keys() & SPACE_FIELDS:
+            if data["changed"].keys() & REBUILDS:
                 self._engine = Engine(self._spec, self._earlier)
             self._max_trials = max(self._spec.max_trials, len(self._states))
         self._max_trials = data.get("max_trials", self._max_trials)
@@ -250,9 +257,11 @@ class _Verifier:
         bracket, due, before = self._engine.bracket_of(trial), self._due[trial], self._states[trial]
         if before is TrialState.PAUSED:
             self._rungs.leave(bracket, due - 1, trial)
-        # Who waits in vain for the end of the study is due nowhere any more.
-        running = before is TrialState.RUNNING
-        entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq) if running else []
+        # Who waits in vain for the end of the study is due nowhere any more, unless the study is extended.
+        drops = before is TrialState.RUNNING or event.data.get("by") == "user"
+        if not drops:
+            self._closed[trial] = before
+        entered = self._engine.scheduler.dropped(trial, bracket, due, event.seq) if drops else []
         dropped, counts_at = entered, event.data.get("counts_at")
         if counts_at is not None:
             entered = self._ended_early(event, trial, due)
@@ -260,8 +269,30 @@ class _Verifier:
         expected, recorded = dropped[0].entry.rung if dropped else None, event.data.get("dropped_at")
         if expected != recorded:
             raise _Differs(_last_of(expected), _last_of(recorded))
+        if expected is not None:
+            self._dropped[trial] = expected
         self._move(trial, TrialState(event.data["state"]))
         self._enter(entered)
+
+    def _retried(self, trial: int, recorded: int | None) -> None:
+        """It is as if the trial had not ended: it is entered at no rung any more that it did not come to."""
+        state, expected = self._states[trial], self._dropped.pop(trial, None)
+        if state not in (TrialState.FAILED, TrialState.CANCELLED):
+            raise _Differs("no retry but of a failed or cancelled trial", f"a retry of one that is {state}")
+        if expected != recorded:
+            raise _Differs(f"a retry that leaves {_named(expected)}", f"one that leaves {_named(recorded)}")
+        self._closed.pop(trial, None)
+        if expected is not None:
+            entry = self._rungs.remove(self._engine.bracket_of(trial), expected, trial)
+            self._entered = [one for one in self._entered if one.entry is not entry]
+
+    def _reopened(self, trial: int, recorded: str) -> None:
+        state = self._closed.pop(trial, None)
+        if state is None or state != recorded:
+            raise _Differs(f"a trial that the end of the study found {state}", f"one that it found {recorded}")
+        if state is TrialState.PAUSED:
+            self._rungs.wait_again(self._engine.bracket_of(trial), self._due[trial] - 1, trial)
+        self._move(trial, state)
 
     def _ended_early(self, event: Event, trial: int, due: int) -> list[Entered]:
         """What is entered for a trial whose trainer ended it of its own accord."""
@@ -326,6 +357,7 @@ _FIELDS = {
     EventType.TRIAL_CREATED: frozenset({"params", "cursor", "bracket"}),
     EventType.TRIAL_PROMOTED: frozenset({"bracket", "rung", "target"}),
     EventType.TRIAL_FINISHED: frozenset({"state", "end_class"}),
+    EventType.TRIAL_REOPENED: frozenset({"state"}),
 }
 
 _STATE_AFTER = {
@@ -341,4 +373,8 @@ def _told(decision: Decision) -> str:
 
 
 def _last_of(rung: int | None) -> str:
-    return "last of no rung" if rung is None else f"last of rung {rung}"
+    return f"last of {_named(rung)}"
+
+
+def _named(rung: int | None) -> str:
+    return "no rung" if rung is None else f"rung {rung}"

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.job import InvalidConfig
+
 Policy = Callable[[Tensor], Tensor]
 
 ROTATION_DEGREES = 10.0
@@ -77,6 +79,14 @@ POLICIES: Mapping[str, Policy] = {
     "paper_affine": paper_affine,
     "randaugment": randaugment,
 }
+
+
+def policy(name: str, channels: int) -> Policy:
+    """Raises InvalidConfig (``augment``) if it cannot change images of so many channels."""
+    if name == "randaugment" and channels not in (1, 3):
+        message = f"got 'randaugment', which changes grey and RGB images; these have {channels} channels"
+        raise InvalidConfig("augment", message)
+    return POLICIES[name]
 
 
 def mixer(name: str, classes: int, alpha: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:

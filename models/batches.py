@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.data import Part, Split
+from models import pixel_store
+from models.data import Images, Part, Split
 from models.device import device
 
 
@@ -68,3 +69,11 @@ def pictures(split: Split) -> tuple[Pictures, Pictures]:
         return Pictures(pixels, part.rows.to(device()), part.labels.to(device()), split.resident)
 
     return of(split.train), of(split.val)
+
+
+def all_of(images: Images) -> Pictures:
+    """Images that are no part of a split: on the device, or where they lie if they are too many for it."""
+    resident = images.pixels.numel() <= pixel_store.RESIDENT_BYTES
+    pixels = images.pixels.to(device()) if resident else images.pixels
+    rows = torch.arange(len(images.labels), device=device())
+    return Pictures(pixels, rows, images.labels.to(device()), resident)

@@ -1,4 +1,4 @@
-"""What a network is worth and what it costs: scores from a confusion matrix, size, operations, latency, memory.
+"""What a network is worth and what it costs: scores from a confusion matrix, size, operations, latency.
 
 Every measure of a network runs it in eval mode without gradients, draws nothing from any random generator, and leaves
 the network as it was: BatchNorm's statistics, frozen modules and random states are those of before.
@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.classification import classification
 from models.datasets import ImageSpec
-from models.memory import peak_bytes
 
 WARM_UPS = 3
 LATENCY_S = 0.3  # in all, unless one pass takes longer
@@ -76,11 +75,6 @@ def latency_ms(network: nn.Module, image: ImageSpec, device: torch.device, dtype
             if passes_s and ended >= ends_at:
                 break
     return median(passes_s) * 1e3
-
-
-def peak_memory_mb() -> float:
-    """Most memory in use at once since ``forget_peak_memory``, in 1e6 bytes: see models.memory."""
-    return peak_bytes() / 1e6
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures.registry import build
-from models.augment import POLICIES, mixer
-from models.batches import Pictures, pictures
+from models.augment import mixer, policy
+from models.batches import Pictures, all_of, pictures
 from models.checkpoint import Checkpoint, CorruptCheckpoint
 from models.data import Images, Scaling, Split
 from models.device import arithmetic, device
 from models.image_config import ImageCnnConfig
-from models.job import InvalidConfig, Watcher
-from models.measures import peak_memory_mb, scores
+from models.job import Watcher
+from models.measures import scores
+from models.memory import peak_bytes
 from models.optim import build_optimizer, lr_at, restrain, set_lr
-from models.pixel_store import RESIDENT_BYTES
 from models.precision import Precision, autocast
 from models.scoring import Score, score
 from models.seeds import derive
@@ -56,15 +56,10 @@ class Training:
         if config.ema is not None:
             self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)  # type: ignore[no-untyped-call]
         self._parameters = [each for each in self.network.parameters() if each.requires_grad]
-        if config.augment == "randaugment" and split.image.channels not in (1, 3):
-            message = (
-                f"got 'randaugment', which changes grey and RGB images; these have {split.image.channels} channels"
-            )
-            raise InvalidConfig("augment", message)
         self._train, self._val = pictures(split)
         self.scaling = scaling_for(config, split).to(device())
         self._weights = None if split.class_weights is None else split.class_weights.to(device())
-        self._alter = POLICIES[config.augment]
+        self._alter = policy(config.augment, split.image.channels)
         self._mix = None if config.mix == "none" else mixer(config.mix, split.image.classes, config.mix_alpha)
 
     @property
@@ -87,7 +82,7 @@ class Training:
             "lr": lr,
             "images_per_s": images / trained_s,
             "epoch_s": seconds,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": peak_bytes() / 1e6,
             "corrupt_images": float(len(self.split.corrupt)),
         }
         return Epoch(val.metrics | trained, val.confusion, seconds)
@@ -109,17 +104,14 @@ class Training:
 
     def score_images(self, images: Images) -> Score:
         """Score images that are no part of the split."""
-        rows, labels = torch.arange(len(images.labels), device=device()), images.labels.to(device())
-        resident = images.pixels.numel() <= RESIDENT_BYTES
-        part = Pictures(images.pixels.to(device()) if resident else images.pixels, rows, labels, resident)
         with self._arithmetic("scoring"):
-            return self._score(part)
+            return self._score(all_of(images))
 
     def _score(self, part: Pictures) -> Score:
         classes = self.split.image.classes
         return score(self.judged, part, classes, scaling=self.scaling, precision=self.precision)
 
-    def _arithmetic(self, purpose: str, epoch: int = 0) -> Any:
+    def _arithmetic(self, purpose: str, epoch: int = 0) -> AbstractContextManager[None]:
         return arithmetic(derive(self._seed, purpose, epoch), self._threads, deterministic=self.config.deterministic)
 
     def _train_epoch(self, number: int) -> tuple[Tensor, int, float]:

@@ -110,7 +110,7 @@ def _state_after(event: Row[Any]) -> TrialState | None:
             return TrialState.PAUSED
         case "trial-created" | "trial-promoted" | "trial-requeued":
             return TrialState.QUEUED
-        case "trial-finished":
+        case "trial-finished" | "trial-reopened":
             return TrialState(event.data["state"])
     return None
 

@@ -63,7 +63,7 @@ def list_contests(
         rows = stored.page(tx, caller.project, after=after, limit=size + 1)
         states = stored.states(tx, [row.id for row in rows[:size]])
         more = len(rows) > size
-        heads = [contest_head(row, states[row.id]) for row in rows[:size]]
+        heads = [contest_head(row, states.get(row.id, ())) for row in rows[:size]]
         return heads, page_token({}, (rows[size - 1].created_at, rows[size - 1].id)) if more else None
 
     items, next_token = parts.db.read(work)

@@ -96,7 +96,7 @@ def ask(
     study: Study, body: AskIn, request: Request, parts: Parts, caller: Trainer, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Take up to ``count`` trials of one study, for a trainer that Ladder does not run."""
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
     ttl_s = body.lease_s or parts.settings.lease_ttl_s
 
     def work(tx: Connection) -> tuple[Outcome[Any], Stored]:
@@ -132,7 +132,7 @@ def _why_nothing(row: Any) -> Any:
 )
 def heartbeat(study: Study, number: Number, body: LeaseIn, parts: Parts, caller: Trainer) -> Response:
     """Renew the lease; ``stop`` says what the trial is asked to do."""
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
     renewed = parts.db.write(lambda tx: leases.renew(tx, caller.project, study_id, number, body.lease))
     stop = None if renewed.stop is None else renewed.stop.value
     return answer(HeartbeatOut(lease_expires_at=renewed.expires_at, stop=stop))
@@ -145,7 +145,7 @@ def heartbeat(study: Study, number: Number, body: LeaseIn, parts: Parts, caller:
 )
 def report(study: Study, number: Number, body: ReportIn, parts: Parts, caller: Trainer) -> Response:
     """Accept metrics; at a rung, decide. A repeated report is answered as the first was."""
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
     reply = parts.ring(parts.turns.report(caller.project, study_id, number, _report(body)))
     return answer(
         ReportOut.model_validate(
@@ -181,7 +181,7 @@ def _report(body: ReportIn) -> Report:
 )
 def release(study: Study, number: Number, body: ReleaseIn, parts: Parts, caller: Trainer) -> Response:
     """Hand a trial back unfinished: it is queued again and that counts as no failure."""
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
     saved = [SavedCheckpoint(c.step, c.sha256, c.size_bytes) for c in body.checkpoints]
     parts.ring(
         parts.db.write(
@@ -205,7 +205,7 @@ def release(study: Study, number: Number, body: ReleaseIn, parts: Parts, caller:
 )
 def tell(study: Study, number: Number, body: TellIn, parts: Parts, caller: Trainer) -> Response:
     """End a trial: complete, with a last value if one is given, or failed with an error."""
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
 
     def work(tx: Connection) -> tuple[Outcome[Any], TrialRead]:
         outcome = _told(tx, parts, caller.project, study_id, number, body)

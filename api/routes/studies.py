@@ -1,4 +1,4 @@
-"""Studies: create, list, read, change, command; their rungs and best trials."""
+"""Studies: create, list, read, change; their rungs and best trials."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from api.deps import Parts, Reader, Writer
 from api.errors import responses
 from api.schemas.studies import (
     BestList,
+    CloneIn,
     ConfirmationRead,
     DryRun,
     ParetoFront,
@@ -21,10 +22,9 @@ from api.schemas.studies import (
     StudyPage,
     StudyPatch,
     StudyRead,
-    StudyVerb,
 )
 from api.strict_json import StrictRoute
-from api.views import best_trial, confirmation_read, rung_reads, study_read
+from api.views import best_trial, confirmation_read, rung_reads, study_read, study_reads
 from hpo.analysis.pareto import front, hypervolume, reference_point
 from hpo.domain.errors import FieldError, InvalidSpec, Malformed, UsePareto
 from hpo.domain.study import StudyState
@@ -42,6 +42,8 @@ router = APIRouter(prefix="/studies", route_class=StrictRoute, tags=["studies"])
 
 Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
 PageSize = Annotated[int, Query(ge=1, description="coerced to 1000")]
+IfMatch = Annotated[str | None, Header(max_length=100, description="the ETag of the revision that is meant")]
+OrderStudies = Literal["updated_at", "-updated_at", "name", "-name", "created_at", "-created_at"]
 
 
 @router.post(
@@ -68,14 +70,30 @@ def create_study(
     if dry_run:
         return answer(_dry_run(spec, epoch_s, workers))
 
+    return created(parts, caller, request, idempotency_key, body=body, spec=spec, start=body.start, action="create")
+
+
+def created(
+    parts: Parts,
+    caller: Writer,
+    request: Request,
+    key: str | None,
+    *,
+    body: StudyCreate | CloneIn,
+    spec: StudySpec,
+    start: bool,
+    action: str,
+) -> Response:
+    """Store a normalised spec as a new study, once for each key."""
+
     def work(tx: Connection) -> tuple[Outcome[UUID], Stored]:
-        outcome = lifecycle.create(tx, caller.project, spec, start=body.start)
-        audit(tx, caller, "study.create", spec.name, request.state.request_id)
+        outcome = lifecycle.create(tx, caller.project, spec, start=start)
+        audit(tx, caller, f"study.{action}", spec.name, request.state.request_id)
         read = study_read(tx, stored.get(tx, caller.project, str(outcome.value)), live_s=parts.live_s)
         headers = {"Location": f"/api/v1/studies/{outcome.value}", "ETag": f'"{read.revision}"'}
         return outcome, Stored(201, headers, read.model_dump_json())
 
-    return once(parts, caller, request, idempotency_key, body, work)
+    return once(parts, caller, request, key, body, work)
 
 
 def _dry_run(spec: StudySpec, epoch_s: float | None, workers: int) -> DryRun:
@@ -104,18 +122,21 @@ def list_studies(
     caller: Reader,
     state: Annotated[list[StudyState] | None, Query()] = None,
     label: Annotated[list[Text] | None, Query(description="key:value, may be repeated")] = None,
+    name: Annotated[Text | None, Query(max_length=100, description="a part of the name, in any case")] = None,
     confirmations: Annotated[bool, Query(description="true: also the studies that confirm others")] = False,
-    order_by: Literal["updated_at", "-updated_at"] = "-updated_at",
+    archived: Annotated[bool, Query(description="true: also those that are archived")] = False,
+    order_by: OrderStudies = "-updated_at",
     page_size: PageSize = 50,
     page_token_: Annotated[str | None, Query(alias="page_token", max_length=1000)] = None,
 ) -> Response:
-    """Studies by the time of their last change, newest first unless asked otherwise."""
+    """Studies, the last changed first unless asked otherwise."""
     size = min(page_size, 1000)
     labels = dict(_label(text) for text in label or [])
-    filters: dict[str, Any] = {"state": sorted(state or []), "label": labels, "order_by": order_by}
-    filters["confirmations"] = confirmations
+    filters: dict[str, Any] = {"state": sorted(state or []), "label": labels, "name": name, "order_by": order_by}
+    filters |= {"confirmations": confirmations, "archived": archived}
     token = read_token(filters, page_token_)
-    after = None if token is None else _key(token)
+    order: Any = order_by.removeprefix("-")
+    after = None if token is None else _key(token, order)
 
     def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
         rows = stored.page(
@@ -123,14 +144,17 @@ def list_studies(
             caller.project,
             states=[s.value for s in state or []],
             labels=labels,
+            part=name,
             confirmations=confirmations,
+            archived=archived,
+            order=order,
             descending=order_by.startswith("-"),
             after=after,
             limit=size + 1,
         )
+        reads = study_reads(tx, rows[:size], live_s=parts.live_s)
         more = len(rows) > size
-        reads = [study_read(tx, row, live_s=parts.live_s) for row in rows[:size]]
-        return reads, page_token(filters, (rows[size - 1].updated_at, rows[size - 1].id)) if more else None
+        return reads, page_token(filters, (getattr(rows[size - 1], order), rows[size - 1].id)) if more else None
 
     items, next_token = parts.db.read(work)
     return answer(StudyPage(items=items, next_page_token=next_token))
@@ -143,10 +167,11 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _key(token: list[Any]) -> tuple[datetime, UUID]:
+def _key(token: list[Any], order: stored.OrderBy) -> tuple[Any, UUID]:
     try:
-        return datetime.fromisoformat(token[0]), UUID(token[1])
-    except (ValueError, IndexError, TypeError):
+        value, study = token
+        return str(value) if order == "name" else datetime.fromisoformat(value), UUID(study)
+    except (ValueError, AttributeError, TypeError):
         raise Malformed("page_token is not one that this API gave") from None
 
 
@@ -157,17 +182,17 @@ def get_study(study: Study, parts: Parts, caller: Reader) -> Response:
     return answer(read, headers={"ETag": f'"{read.revision}"'})
 
 
-@router.patch("/{study}", response_model=StudyRead, responses=responses("not_found", "stale_revision"))
+@router.patch("/{study}", response_model=StudyRead, responses=responses("not_found", "stale_revision", "invalid_state"))
 def patch_study(
     study: Study,
     body: StudyPatch,
     request: Request,
     parts: Parts,
     caller: Writer,
-    if_match: Annotated[str | None, Header(max_length=100)] = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Change budget, labels or description; If-Match guards against another's change in between."""
-    revision = None if if_match is None or if_match == "*" else _revision(if_match)
+    revision = revision_of(if_match)
     changes = body.model_dump(exclude_unset=True)
 
     def work(tx: Connection) -> tuple[Outcome[None], StudyRead]:
@@ -181,8 +206,11 @@ def patch_study(
     return answer(read, headers={"ETag": f'"{read.revision}"'})
 
 
-def _revision(etag: str) -> int:
-    text = etag.removeprefix("W/").strip('"')
+def revision_of(etag: str | None) -> int | None:
+    """The revision that an If-Match names; None where it names none."""
+    if etag is None or etag == "*":
+        return None
+    text = etag.removeprefix("W/").strip('"').partition("-")[0]  # what a GET adds tells of the counts
     if not (text.isdecimal() and text.isascii() and len(text) < 10):
         raise Malformed(f"If-Match must be an ETag that this API gave, got {etag[:50]!r}")
     return int(text)
@@ -249,33 +277,3 @@ def get_pareto(study: Study, parts: Parts, caller: Reader) -> Response:
         )
 
     return answer(parts.db.read(work))
-
-
-def _command(verb: StudyVerb, description: str) -> None:
-    """Add the route of a verb: one each, so that what is no verb is no path."""
-
-    @router.post(
-        f"/{{study}}/{verb}",
-        response_model=StudyRead,
-        responses=responses("not_found", "invalid_state", "key_in_flight", "idempotency_key_reused"),
-        name=f"{verb}_study",
-        description=f"{description} Repeating it changes nothing.",
-    )
-    def command_study(
-        study: Study, request: Request, parts: Parts, caller: Writer, idempotency_key: IdempotencyKey = None
-    ) -> Response:
-        def work(tx: Connection) -> tuple[Outcome[None], Stored]:
-            study_id = stored.resolve(tx, caller.project, study)
-            outcome = lifecycle.command(tx, caller.project, study_id, verb)
-            audit(tx, caller, f"study.{verb}", str(study_id), request.state.request_id)
-            read = study_read(tx, stored.get(tx, caller.project, str(study_id)), live_s=parts.live_s)
-            return outcome, Stored(200, {"ETag": f'"{read.revision}"'}, read.model_dump_json())
-
-        return once(parts, caller, request, idempotency_key, None, work)
-
-
-_command("start", "Start a study that was created with `start: false`.")
-_command("pause", "Checkpoint what runs, free the devices, keep everything.")
-_command("resume", "Go on with a paused study.")
-_command("stop", "Begin nothing new; what runs ends at its rung.")
-_command("cancel", "End it now; running trials are dropped.")

@@ -1,6 +1,6 @@
 """Trials of a study with their metrics, decisions and attempts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
@@ -10,19 +10,28 @@ from api.deps import Parts, Reader, Writer
 from api.errors import responses
 from api.schemas.leases import MAX_CLASSES
 from api.schemas.studies import Enqueued, EnqueueIn
-from api.schemas.trials import AttemptList, ConfusionRead, DecisionList, MetricPage, Schedule, TrialPage, TrialRead
+from api.schemas.trials import (
+    AttemptList,
+    ConfusionRead,
+    DecisionList,
+    MetricPage,
+    Schedule,
+    TrialFieldsPage,
+    TrialPage,
+    TrialRead,
+)
 from api.strict_json import StrictRoute
-from api.trial_filters import WHERE, Filter, condition
+from api.trial_filters import FIELDS, ORDER_BY, WHERE, Filter, condition, fields, order
 from api.views import attempt_read, confusion_read, decision_reads, metric_read, schedule, trial_read
 from hpo.domain.errors import Malformed, NotFound
 from hpo.domain.trial import TrialState
 from hpo.lifecycle import studies as lifecycle
+from hpo.lifecycle import trials as single
 from hpo.lifecycle.outcome import Outcome
 from hpo.storage import reports, studies
 from hpo.storage import trials as stored
 from hpo.storage.idempotency import Stored
 from hpo.storage.keys import audit
-from hpo.storage.trials import NO_LOSS, Order
 
 router = APIRouter(prefix="/studies/{study}/trials", route_class=StrictRoute, tags=["trials"])
 
@@ -32,7 +41,7 @@ PageSize = Annotated[int, Query(ge=1, description="coerced to 1000")]
 PageToken = Annotated[str | None, Query(alias="page_token", max_length=1000)]
 
 
-@router.get("", response_model=TrialPage, responses=responses("not_found"))
+@router.get("", response_model=TrialPage | TrialFieldsPage, responses=responses("not_found"))
 def list_trials(
     study: Study,
     parts: Parts,
@@ -40,17 +49,21 @@ def list_trials(
     state: Annotated[list[TrialState] | None, Query()] = None,
     rung: Annotated[int | None, Query(ge=0, le=1000, description="index of the highest rung reached")] = None,
     where: Annotated[list[Filter] | None, Query(description=WHERE)] = None,
-    order_by: Literal["number", "-number", "value", "-value"] = "number",
+    order_by: Annotated[str, Query(max_length=200, description=ORDER_BY)] = "number",
+    fields_: Annotated[str | None, Query(alias="fields", max_length=1000, description=FIELDS)] = None,
     page_size: PageSize = 50,
     page_token_: PageToken = None,
 ) -> Response:
-    """Trials by number or by value; trials without a value come last."""
+    """Trials in the order asked for; those without what they are ordered by come last."""
     size = min(page_size, 1000)
     filters = {"study": study, "state": sorted(state or []), "rung": rung, "where": where, "order_by": order_by}
     token = read_token(filters, page_token_)
+    wanted = None if fields_ is None else fields(fields_)
     study_id = parts.names.resolve(parts.db, caller.project, study)
     definition = parts.db.read(lambda tx: parts.definitions.get(tx, study_id))
-    order = _order(order_by, maximize=definition.spec.objective.direction == "maximize")
+    by = order(order_by, definition.spec)
+    if token is not None and not stored.is_key(token, by):
+        raise Malformed("page_token is not one that this API gave")
     rows = parts.db.read(
         lambda tx: stored.page(
             tx,
@@ -58,34 +71,17 @@ def list_trials(
             states=[one.value for one in state or []],
             rung=rung,
             where=[condition(text, definition.spec) for text in where or []],
-            order=order,
-            after=None if token is None else _key(token, order),
+            order=by,
+            after=None if token is None else tuple(token),
             limit=size + 1,
         )
     )
-    last = rows[size - 1] if len(rows) > size else None
+    next_token = page_token(filters, stored.key_of(rows[size - 1], by)) if len(rows) > size else None
     items = [trial_read(row, definition) for row in rows[:size]]
-    next_token = None
-    if last is not None:
-        loss = NO_LOSS if last.loss is None else last.loss if order == "loss" else -last.loss
-        key = (last.number,) if order in ("number", "-number") else (loss, last.number)
-        next_token = page_token(filters, key)
-    return answer(TrialPage(items=items, next_page_token=next_token))
-
-
-def _key(token: list[Any], order: Order) -> tuple[Any, ...]:
-    kinds: list[type] = [int] if order in ("number", "-number") else [float, int]
-    if [type(part) for part in token] != kinds or not 0 <= token[-1] < 2**31:
-        raise Malformed("page_token is not one that this API gave")
-    return tuple(token)
-
-
-def _order(order_by: str, *, maximize: bool) -> Order:
-    if order_by == "value":
-        return "-loss" if maximize else "loss"
-    if order_by == "-value":
-        return "loss" if maximize else "-loss"
-    return "number" if order_by == "number" else "-number"
+    if wanted is None:
+        return answer(TrialPage(items=items, next_page_token=next_token))
+    some = [item.model_dump(mode="json", include=set(wanted)) for item in items]
+    return answer(TrialFieldsPage(items=some, next_page_token=next_token))
 
 
 @router.post(
@@ -120,6 +116,48 @@ def get_trial(study: Study, number: Number, parts: Parts, caller: Reader) -> Res
     return answer(
         parts.db.read(lambda tx: trial_read(stored.get(tx, study_id, number), parts.definitions.get(tx, study_id)))
     )
+
+
+def _verb(verb: Literal["stop", "retry"], description: str) -> None:
+    """Add the route of something that a person does to one trial."""
+
+    @router.post(
+        f"/{{number}}/{verb}",
+        response_model=TrialRead,
+        responses=responses("not_found", "invalid_state", "key_in_flight", "idempotency_key_reused"),
+        name=f"{verb}_trial",
+        description=description,
+    )
+    def command_trial(
+        study: Study,
+        number: Number,
+        request: Request,
+        parts: Parts,
+        caller: Writer,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        study_id = parts.names.resolve(parts.db, caller.project, study)
+        act = single.stop if verb == "stop" else single.retry
+
+        def work(tx: Connection) -> tuple[Outcome[None], Stored]:
+            outcome = act(tx, parts.definitions, caller.project, study_id, number)
+            audit(tx, caller, f"trial.{verb}", f"{study_id}/{number}", request.state.request_id)
+            read = trial_read(stored.get(tx, study_id, number), parts.definitions.get(tx, study_id))
+            return outcome, Stored(200, {}, read.model_dump_json())
+
+        return once(parts, caller, request, idempotency_key, None, work)
+
+
+_verb(
+    "stop",
+    "End a trial with the result it has: a running one with its next heartbeat or report, one that waits at once. One"
+    " that has ended stays as it is.",
+)
+_verb(
+    "retry",
+    "Queue a failed or cancelled trial again, ahead of new ones, from its last good checkpoint. The study must be"
+    " running or paused.",
+)
 
 
 @router.get("/{number}/metrics", response_model=MetricPage, responses=responses("not_found"))

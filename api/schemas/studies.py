@@ -59,6 +59,30 @@ class StudyPatch(In):
     )(_not_null)
 
 
+class ExtendIn(In):
+    """What is raised, and how far; of a finished study it must hold the bound that ended it."""
+
+    budget: BudgetPatch = Field(default_factory=BudgetPatch)
+    n_full: Annotated[StrictInt, Field(ge=1, le=MAX_TRIALS)] | None = Field(
+        None, description="of asha: whole trials that end the study; null lifts it, left out it stays"
+    )
+
+
+class CloneIn(In):
+    """A new study like another. Changes are merged as RFC 7396 says, null takes a field back to its default."""
+
+    name: Name
+    changes: dict[Text, Any] = Field(default_factory=dict, description="fields of the study that are other")
+    start: StrictBool = True
+
+
+class StudyDeleted(Out):
+    """The study is gone; what it holds is removed in the background."""
+
+    id: UUID
+    name: str
+
+
 class Counts(Out):
     queued: int = 0
     running: int = 0
@@ -178,7 +202,9 @@ class StudyRead(StudySpec):
     confirmation: ConfirmationRead | None = Field(None, description="of its winners, once the search has ended")
     created_at: datetime
     updated_at: datetime
+    started_at: datetime | None = None
     finished_at: datetime | None = None
+    archived_at: datetime | None = None
 
 
 class StudyPage(Page):
@@ -248,4 +274,4 @@ class Enqueued(Out):
     waiting: int = Field(description="configurations that wait to become trials, these among them")
 
 
-StudyVerb = Literal["start", "pause", "resume", "stop", "cancel"]
+StudyVerb = Literal["start", "pause", "resume", "stop", "cancel", "archive", "unarchive"]

@@ -29,18 +29,29 @@ class TrialRead(Out):
     last_step: int
     target_step: int
     attempt: int
-    worker: str | None
+    worker: str | None = Field(description="that trains it, or was the last to")
+    stop_requested: Literal["pause", "stop", "cancel"] | None = Field(
+        None, description="what a running one will hear with its next heartbeat or report"
+    )
     final: Literal["train", "train_and_validation"] | None = Field(
         None, description="of the trial that a confirmation ends with: what it learns from before it is tested"
     )
     error: dict[str, Any] | None
     created_at: datetime
     updated_at: datetime
+    claimed_at: datetime | None = Field(None, description="when its newest attempt began")
     finished_at: datetime | None
+    device_seconds: float = Field(0.0, description="of the attempts that have ended: its duration on a device")
 
 
 class TrialPage(Page):
     items: list[TrialRead]
+
+
+class TrialFieldsPage(Page):
+    """A page of trials of which only some fields were asked for."""
+
+    items: list[dict[str, Any]]
 
 
 class MetricRead(Out):

@@ -43,3 +43,6 @@ class CheckpointStore(Protocol):
 
     def delete(self, study: UUID, number: int, lease: UUID, *, step: int) -> None:
         """Remove the checkpoint if it is there."""
+
+    def delete_trial(self, study: UUID, number: int) -> None:
+        """Remove all that a trial has in the store, reported or not."""

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,17 @@ class FilesystemStore:
                 directory.rmdir()
             except OSError:
                 return  # not empty: other attempts or trials still keep something there
+
+    def delete_trial(self, study: UUID, number: int) -> None:
+        """Remove all that a trial has in the store, and the study's directory when nothing is left in it."""
+        directory = self.root / str(UUID(str(study))) / str(int(number))
+        while directory.exists():
+            try:
+                shutil.rmtree(directory)  # follows no link
+            except FileNotFoundError:
+                continue  # another process removes it, too
+        with suppress(OSError):  # other trials still keep something there, or it was never made
+            directory.parent.rmdir()
 
     def _directory(self, study: UUID, number: int, lease: UUID) -> Path:
         return self.root / str(UUID(str(study))) / str(int(number)) / str(UUID(str(lease)))

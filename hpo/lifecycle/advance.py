@@ -24,7 +24,7 @@ from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.promotion import begin_stopping, promote
 from hpo.schedulers.base import Finished, NewTrial, Promote, StudyView, Work
 from hpo.spec.samplers import ManualSamplerSpec
-from hpo.storage import enqueued, workers
+from hpo.storage import enqueued, rungs, workers
 from hpo.storage.change import StudyChange
 from hpo.storage.enqueued import Enqueued
 from hpo.storage.replay import HistoryCache
@@ -66,16 +66,18 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
         return _settle(tx, row, definitions)
     if row.state != StudyState.RUNNING:
         return None
+    if row.closed:
+        return _reopen(tx, row)
     if row.confirms is not None and confirm.proceed(tx, row):
         return Progress()
     definition = definitions.get(tx, study, revision=row.revision)
-    rungs = SqlRungLog(tx, study)
+    log = SqlRungLog(tx, study)
     view = StudyView(row.next_number, row.max_trials, row.queued, row.running, row.complete)
-    work: Work = definition.engine.next_work(rungs, view)
+    work: Work = definition.engine.next_work(log, view)
     change = StudyChange(study, row.last_seq)
-    rungs.flush(change.batch)
+    log.flush(change.batch)
     if isinstance(work, Promote):
-        return Progress(row.queue) if promote(tx, change, definition.engine, rungs, work) else None
+        return Progress(row.queue) if promote(tx, change, definition.engine, log, work) else None
     change.run(tx)
     if isinstance(work, Finished):
         begin_stopping(tx, study, row.last_seq, work.reason)
@@ -94,8 +96,8 @@ def look(tx: Connection, definitions: Definitions, study: UUID, *, live_s: float
 def _lock(tx: Connection, study: UUID) -> Row[Any]:
     row = tx.exec_driver_sql(
         "SELECT id, project_id, state, state_reason, queue, max_trials, max_running, budget, spent, reserved,"
-        " next_number, last_seq, queued, running, paused, complete, revision, confirms FROM study"
-        " WHERE id = %(id)s FOR NO KEY UPDATE",
+        " next_number, last_seq, queued, running, paused, complete, closed, revision, confirms FROM study"
+        " WHERE id = %(id)s AND deleted_at IS NULL FOR NO KEY UPDATE",
         {"id": study},
     ).one_or_none()
     if row is None:
@@ -192,7 +194,7 @@ def add_trials(tx: Connection, study: UUID, room: Room, params: Sequence[Params]
 
 
 _CLOSE = """
-UPDATE trial SET state = CASE WHEN %(keep)s AND last_step > 0 THEN 'pruned' ELSE 'cancelled' END,
+UPDATE trial SET state = CASE WHEN %(keep)s AND last_step > 0 THEN 'pruned' ELSE 'cancelled' END, closed_from = state,
   finished_at = clock_timestamp(), updated_at = clock_timestamp()
 WHERE id IN (SELECT id FROM trial WHERE study_id = %(study)s AND state = %(state)s
              ORDER BY number LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
@@ -215,6 +217,7 @@ def _settle(tx: Connection, row: Row[Any], definitions: Definitions) -> Progress
         for number, ended in sorted(closed):
             change.event(EventType.TRIAL_FINISHED, number, {"state": ended, "end_class": ended})
             change.move(state, TrialState(ended))
+        change.counts["closed"] += len(closed)
         change.flush_study()
         change.run(tx)
         return Progress() if closed else None  # all are held by others just now: the sweep comes back
@@ -236,3 +239,31 @@ def _settle(tx: Connection, row: Row[Any], definitions: Definitions) -> Progress
     change.run(tx)
     conclude.conclude(tx, row.id)
     return None if confirming is None else Progress(study=confirming)
+
+
+# Those that waited at a rung first: no decision is made there before all of them are back.
+_OPEN = """
+UPDATE trial SET state = closed_from, closed_from = NULL, finished_at = NULL, queued_at = clock_timestamp(),
+  not_before = clock_timestamp(), hinted_at = NULL, updated_at = clock_timestamp()
+WHERE id IN (SELECT id FROM trial WHERE study_id = %(study)s AND closed_from IS NOT NULL
+             ORDER BY closed_from, number LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING number, state, last_step, bracket, rung"""
+
+
+def _reopen(tx: Connection, row: Row[Any]) -> Progress | None:
+    """Let trials that the end of an extended study closed wait as they did before, a batch at a time."""
+    opened = tx.exec_driver_sql(_OPEN, {"study": row.id, "limit": BATCH}).all()
+    change, places = StudyChange(row.id, row.last_seq), dict[tuple[int, int], list[int]]()
+    for trial in sorted(opened, key=lambda one: one.number):
+        state = TrialState(trial.state)
+        change.event(EventType.TRIAL_REOPENED, trial.number, {"state": state.value})
+        # As _CLOSE had ended it: only what was never trained was cancelled.
+        change.move(TrialState.PRUNED if trial.last_step else TrialState.CANCELLED, state)
+        if state is TrialState.PAUSED:
+            places.setdefault((trial.bracket, trial.rung), []).append(trial.number)
+    for place, numbers in places.items():
+        rungs.wait_again(change.batch, row.id, place, numbers)
+    change.counts["closed"] -= len(opened)
+    change.flush_study()
+    change.run(tx)
+    return Progress(row.queue) if opened else None  # all are held by others just now: the sweep comes back

@@ -104,7 +104,8 @@ def score_of(tx: Connection, study: UUID) -> Row[Any] | None:
 
 
 _CHILD = "SELECT id, name, state, state_reason, confirms FROM study WHERE id = %(id)s"
-_PARENT = "SELECT id, last_seq, spec, confirmation FROM study WHERE id = %(id)s FOR NO KEY UPDATE"
+_PARENT = """
+SELECT id, last_seq, spec, confirmation FROM study WHERE id = %(id)s AND deleted_at IS NULL FOR NO KEY UPDATE"""
 
 
 def conclude(tx: Connection, study: UUID) -> None:
@@ -115,9 +116,9 @@ def conclude(tx: Connection, study: UUID) -> None:
     child = tx.exec_driver_sql(_CHILD, {"id": study}).one()
     if child.confirms is None:
         return
-    parent = tx.exec_driver_sql(_PARENT, {"id": child.confirms}).one()
-    if parent.confirmation is None or parent.confirmation["study_id"] != str(study):
-        return  # it has been searched on, and confirmed anew, since
+    parent = tx.exec_driver_sql(_PARENT, {"id": child.confirms}).one_or_none()
+    if parent is None or parent.confirmation is None or parent.confirmation["study_id"] != str(study):
+        return  # it has been searched on, and is confirmed anew, or it was deleted
     spec = StudySpec.model_validate(parent.spec)
     found = parent.confirmation | _found(tx, child, spec, parent.confirmation)
     change = StudyChange(parent.id, parent.last_seq)

@@ -17,7 +17,7 @@ from hpo.warm_start import earlier_trials
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A study's spec as of a revision, and its engine. Decisions depend only on parts of it that never change."""
+    """A study's spec as of a revision, and its engine."""
 
     spec: StudySpec
     engine: Engine
@@ -45,7 +45,7 @@ class Definitions:
     def get(self, tx: Connection, study: UUID, *, revision: int = 0) -> Definition:
         """The definition as of ``revision`` or later. Raises NotFound if there is no such study.
 
-        Whoever samples names the revision that it has locked, since the space may be edited; deciding needs none.
+        Whoever samples or decides names the revision that it has locked: the space may be edited, ``n_full`` extended.
         """
         with self._lock:
             known = self._known.get(study)

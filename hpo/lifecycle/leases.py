@@ -121,7 +121,7 @@ def release(
         state, end_class = TrialState.CANCELLED, EndClass.CANCELLED
     elif row.stop_requested == "stop" or row.state == "stopping":
         state, end_class = TrialState.PRUNED, EndClass.PRUNED
-    return _leave(tx, change, definitions.get(tx, study), state, end_class)
+    return _leave(tx, change, definitions.get(tx, study, revision=row.revision), state, end_class)
 
 
 def complete(
@@ -132,7 +132,7 @@ def complete(
     Its last value counts at the rung that it was due at, as if it had been trained up to there.
     """
     row = _locked(tx, project, study, number, lease)
-    change, definition = TrialChange(row, study), definitions.get(tx, study)
+    change, definition = TrialChange(row, study), definitions.get(tx, study, revision=row.revision)
     last = StepResult(row.last_step, stored.metrics_at(tx, row.id, row.last_step))
     if not all(math.isfinite(last.metrics.get(metric, math.nan)) for metric in judged_by(definition)):
         return _leave(tx, change, definition, TrialState.COMPLETE, EndClass.COMPLETE)  # there is nothing to rank it by
@@ -176,7 +176,7 @@ def fail(
     A diverged trial is pruned: that is a result. Dead nodes and memory are tried again, a user's error is not.
     """
     row = _locked(tx, project, study, number, lease)
-    change, definition = TrialChange(row, study), definitions.get(tx, study)
+    change, definition = TrialChange(row, study), definitions.get(tx, study, revision=row.revision)
     if failure.type == EndClass.DIVERGED:
         if step is not None and row.last_step < step.step <= row.target_step:
             change.steps([step], [float("nan")], "stop")
@@ -193,7 +193,8 @@ def reap(
     if row is None or not leases.still_expired(tx, lease):
         return None
     failure = Failure(EndClass.INFRA, "the worker stopped renewing its lease", retryable=True)
-    return _failed(tx, TrialChange(row, study), definitions.get(tx, study), failure, backoff_s=backoff_s)
+    definition = definitions.get(tx, study, revision=row.revision)
+    return _failed(tx, TrialChange(row, study), definition, failure, backoff_s=backoff_s)
 
 
 def _failed(

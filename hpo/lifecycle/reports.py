@@ -75,7 +75,7 @@ def report(
     row = leases.lock(tx, project, study, number, body.lease)
     if row is None:
         return Outcome(_answered_before(tx, project, study, number, body))
-    definition = definitions.get(tx, study)
+    definition = definitions.get(tx, study, revision=row.revision)
     steps = [step for step in body.steps if step.step > row.last_step]
     losses = [_loss_of(definition, step) for step in steps]
     if steps and steps[-1].step > row.target_step:

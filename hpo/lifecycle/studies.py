@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -137,14 +137,20 @@ def create(
     return Outcome(study, advance=study if start else None)
 
 
-def lock(tx: Connection, project: UUID, study: UUID) -> Row[Any]:
-    row = tx.exec_driver_sql(
-        "SELECT id, state, state_reason, revision, spec, last_seq, next_number, running, spent, reserved, max_trials,"
-        " confirms FROM study WHERE id = %(id)s AND project_id = %(project)s FOR NO KEY UPDATE",
-        {"id": study, "project": project},
-    ).one_or_none()
+_LOCK = """
+SELECT id, name, state, state_reason, revision, spec, queue, last_seq, next_number, running, complete, spent, reserved,
+  max_trials, closed, device_seconds, confirms, archived_at,
+  extract(epoch FROM finished_at - started_at)::float8 AS wall_s
+FROM study WHERE id = %(id)s AND project_id = %(project)s AND deleted_at IS NULL FOR NO KEY UPDATE"""
+
+
+def lock(tx: Connection, project: UUID, study: UUID, *, changes: bool = True) -> Row[Any]:
+    """The study's row. Raises NotFound; InvalidState if it is archived, unless the caller ``changes`` nothing of it."""
+    row = tx.exec_driver_sql(_LOCK, {"id": study, "project": project}).one_or_none()
     if row is None:
         raise NotFound(f"there is no study {study}")
+    if changes and row.archived_at is not None:
+        raise InvalidState(f"study {row.name} is archived and takes no changes: unarchive it first")
     return row
 
 
@@ -187,8 +193,35 @@ def patch(
     what is spent or running already or the space does not fit the study, NotFound.
     """
     row = lock(tx, project, study)
+    check_revision(row, revision)
+    edit = edited(row, changes)
+    change = StudyChange(study, row.last_seq)
+    change.event(EventType.STUDY_UPDATED, None, edit.told)
+    change.bump(**edit.columns)
+    change.run(tx)
+    return Outcome(None, advance=study)
+
+
+def check_revision(row: Row[Any], revision: int | None) -> None:
+    """Raises StaleRevision if ``revision`` is given and not the study's current one."""
     if revision is not None and revision != row.revision:
         raise StaleRevision(f"the study is at revision {row.revision}, If-Match said {revision}")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A changed spec, the columns of the study that follow from it, and what its event tells."""
+
+    spec: StudySpec
+    columns: dict[str, Any]
+    told: dict[str, Any]
+
+
+def edited(row: Row[Any], changes: dict[str, Any]) -> Edit:
+    """The spec of a locked study with ``changes``, of which ``budget`` holds only the fields that change.
+
+    Raises InvalidSpec naming every wrong field.
+    """
     _refuse([*_fixed_errors(row, changes)])
     stored = StudySpec.model_validate(row.spec)
     budget = {**row.spec["budget"], **changes.get("budget", {})}
@@ -196,7 +229,6 @@ def patch(
     _refuse([*_budget_errors(row, spec), *_space_edit_errors(stored, spec, changes)])
     if "max_trials" in changes.get("budget", {}) or any(name in changes for name in SPACE):
         _refuse(confirm_errors(spec))
-    change = StudyChange(study, row.last_seq)
     before = {name: row.spec[name] for name in changes if name != "budget"}
     if "budget" in changes:
         before["budget"] = {name: row.spec["budget"].get(name) for name in changes["budget"]}
@@ -204,16 +236,14 @@ def patch(
     changed = {name: new[name] for name in before}
     if "budget" in changes:
         changed["budget"] = {name: new["budget"][name] for name in changes["budget"]}
-    change.event(EventType.STUDY_UPDATED, None, {"changed": changed, "before": before})
-    change.bump(
-        spec=json.dumps(new, allow_nan=False),
-        max_trials=max(spec.max_trials, row.next_number),
-        max_running=spec.budget.max_concurrent or MAX_TRIALS,
-        max_failed=spec.budget.max_failed,
-        budget=spec.budget.max_epochs,
-    )
-    change.run(tx)
-    return Outcome(None, advance=study)
+    columns = {
+        "spec": json.dumps(new, allow_nan=False),
+        "max_trials": max(spec.max_trials, row.next_number),
+        "max_running": spec.budget.max_concurrent or MAX_TRIALS,
+        "max_failed": spec.budget.max_failed,
+        "budget": spec.budget.max_epochs,
+    }
+    return Edit(spec, columns, {"changed": changed, "before": before})
 
 
 def _valid(data: dict[str, Any]) -> StudySpec:

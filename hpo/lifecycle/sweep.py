@@ -12,9 +12,9 @@ from hpo.storage import workers
 # Studies where control has something to do although no bell may have said so.
 _RESTLESS = """
 SELECT id FROM study
-WHERE state = 'running' AND queued <= running / 4
-   OR state = 'running' AND running = 0
-   OR state = 'stopping' OR state IN ('cancelled', 'failed') AND queued + paused > 0
+WHERE deleted_at IS NULL AND (state = 'running' AND queued <= running / 4
+   OR state = 'running' AND (running = 0 OR closed > 0)
+   OR state = 'stopping' OR state IN ('cancelled', 'failed') AND queued + paused > 0)
 ORDER BY priority DESC, updated_at LIMIT %(limit)s"""
 
 

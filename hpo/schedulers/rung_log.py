@@ -41,6 +41,22 @@ class MemoryRungLog:
             raise KeyError(f"trial {trial} does not wait at rung {rung} of bracket {bracket}")
         del waiting[at]
 
+    def wait_again(self, bracket: int, rung: int, trial: int) -> None:
+        """The trial waits here as it did before. Raises KeyError if it has no entry here or waits already."""
+        entry = self._entries[bracket, rung][trial]
+        waiting = self._waiting.setdefault((bracket, rung), [])
+        at = bisect_left(waiting, entry.key, key=lambda pair: pair[0])
+        if at < len(waiting) and waiting[at][1] is entry:
+            raise KeyError(f"trial {trial} waits at rung {rung} of bracket {bracket} already")
+        waiting.insert(at, (entry.key, entry))
+
+    def remove(self, bracket: int, rung: int, trial: int) -> RungEntry:
+        """Take back the entry of a trial that does not wait, as if it had never come. Raises KeyError without one."""
+        entry = self._entries[bracket, rung].pop(trial)
+        keys = self._keys[bracket, rung]
+        del keys[bisect_left(keys, entry.key)]
+        return entry
+
     def count(self, bracket: int, rung: int) -> int:
         return len(self._keys.get((bracket, rung), ()))
 

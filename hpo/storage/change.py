@@ -161,6 +161,7 @@ class TrialChange(StudyChange):
             self.set(hinted_at=None)
         elif state is not TrialState.PAUSED:
             self._clocks.append("finished_at = clock_timestamp()")
+        self._clocks.append("device_seconds = device_seconds + %(held_s)s")
         if error is not None:
             self.set(error=json.dumps(error))
         self.batch.add(
@@ -227,6 +228,7 @@ class TrialChange(StudyChange):
             f"UPDATE trial SET {', '.join(columns)} WHERE id = %(trial_id)s RETURNING lease_expires_at",
             trial_id=self.row.id,
             wait_s=self._wait_s,
+            held_s=self.row.held_s,
             **self._sets,
         )
         [row] = self.batch.run(tx)

@@ -57,6 +57,7 @@ def states(tx: Connection, contests: Sequence[UUID]) -> dict[UUID, list[str]]:
     """The states of each contest's studies, as ``standing`` says."""
     rows = tx.exec_driver_sql(
         f"SELECT contest_id, array_agg({_STANDING}) AS states FROM study s WHERE contest_id = ANY(%(ids)s::uuid[])"
+        " AND deleted_at IS NULL"
         " GROUP BY contest_id",
         {"ids": list(contests)},
     )
@@ -78,9 +79,12 @@ SELECT s.id, s.name, s.state, s.state_reason, s.spent, s.device_seconds, s.split
 FROM study s LEFT JOIN LATERAL (
   SELECT t.loss, t.params FROM trial t WHERE t.study_id = s.id AND t.loss IS NOT NULL AND t.violation = 0
     AND t.state NOT IN ('failed', 'cancelled') ORDER BY t.loss, t.number LIMIT 1) best ON true
-WHERE s.contest_id = %(contest)s"""
+WHERE s.contest_id = %(contest)s AND s.deleted_at IS NULL"""
 
 
 def runs(tx: Connection, contest: UUID) -> dict[str, Row[Any]]:
-    """How each study of a contest stands, by name: what it has spent, its best trial, its confirmation."""
+    """How each study of a contest stands, by name: what it has spent, its best trial, its confirmation.
+
+    Deleted ones are left out.
+    """
     return {row.name: row for row in tx.exec_driver_sql(_RUNS, {"contest": contest})}

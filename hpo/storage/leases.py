@@ -48,7 +48,7 @@ slot AS (
 taken AS (
   UPDATE trial t SET state = 'running', attempt = t.attempt + 1, lease_id = gen_random_uuid(), claim_id = %(claim)s,
     worker = %(worker)s, lease_ttl_s = %(ttl)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
-    promoted = false, stop_requested = NULL, updated_at = clock_timestamp()
+    promoted = false, stop_requested = NULL, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
   FROM cand, slot WHERE t.id = cand.id AND slot.id = t.study_id RETURNING t.*),
 begun AS (
   INSERT INTO attempt (trial_id, attempt, lease_id, worker, start_step, alone)
@@ -112,7 +112,8 @@ def renew(tx: Connection, project: UUID, study: UUID, number: int, lease: UUID) 
 
 _LOCK = """
 SELECT t.id, t.number, t.bracket, t.rung, t.last_step, t.target_step, t.attempt, t.stop_requested, t.infra_failures,
-  t.oom_failures, t.no_progress_attempts, t.lease_id, s.state, s.state_reason, s.budget, s.spent, s.reserved,
+  t.oom_failures, t.no_progress_attempts, t.lease_id, s.revision, s.state, s.state_reason, s.budget, s.spent,
+  s.reserved,
   s.max_trials, s.max_failed, s.next_number, s.queued, s.running, s.complete, s.failed, s.last_seq, s.queue,
   s.best_merit, s.since_best, s.split_sha256, s.contest_id, t.violation, t.resume_from, t.final,
   (SELECT extract(epoch FROM clock_timestamp() - a.started_at)::float8 FROM attempt a

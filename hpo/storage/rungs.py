@@ -32,6 +32,7 @@ SELECT number, loss, vector, seq, waiting FROM rung_entry
 WHERE study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s ORDER BY loss, seq"""
 
 _AT = "study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"
+_ENTRY = f"SELECT loss, seq FROM rung_entry WHERE {_AT} AND number = %(number)s"
 _BEST_WAITING = f"SELECT number, loss, seq FROM rung_entry WHERE {_AT} AND waiting ORDER BY loss, seq LIMIT 1"
 _FROM_BEST = f"SELECT loss, seq FROM rung_entry WHERE {_AT} ORDER BY loss, seq OFFSET %(skip)s LIMIT 1"
 _UP = f"""SELECT loss, seq FROM rung_entry WHERE {_AT} AND (loss, seq) > (%(loss)s, %(seq)s)
@@ -163,11 +164,45 @@ class SqlRungLog:
 
     def promote(self, batch: Batch, entry_rung: tuple[int, int], number: int) -> None:
         """Take a waiting trial out of its rung, upwards. Run the batch before asking for ``best_waiting`` again."""
+        self._leave(batch, entry_rung, number, promoted=1)
+
+    def leave(self, batch: Batch, entry_rung: tuple[int, int], number: int) -> None:
+        """A waiting trial ends where it is. Run the batch before asking for ``best_waiting`` again."""
+        self._leave(batch, entry_rung, number, promoted=0)
+
+    def _leave(self, batch: Batch, entry_rung: tuple[int, int], number: int, *, promoted: int) -> None:
         bracket, rung = entry_rung
         at = {"study": self._study, "bracket": bracket, "rung": rung}
         self._rung(bracket, rung).stale = True
         batch.add(f"UPDATE rung_entry SET waiting = false WHERE {_AT} AND number = %(number)s", number=number, **at)
-        batch.add(f"UPDATE rung SET waiting = waiting - 1, promoted = promoted + 1 WHERE {_AT}", **at)
+        batch.add(f"UPDATE rung SET waiting = waiting - 1, promoted = promoted + %(up)s WHERE {_AT}", up=promoted, **at)
+
+    def remove(self, batch: Batch, entry_rung: tuple[int, int], number: int) -> bool:
+        """Take back the entry of a trial that ended on its way, as if it had never come; False if there is none.
+
+        Run the batch before asking for ``kth`` again.
+        """
+        bracket, rung = entry_rung
+        at: dict[str, Any] = {"study": self._study, "bracket": bracket, "rung": rung}
+        row: Any = find(self._tx, _ENTRY, number=number, **at)
+        if row is None:
+            return False
+        state, key = self._rung(bracket, rung), Key(row.loss, row.seq)
+        state.entries -= 1
+        if state.key is not None and key <= state.key:
+            # Where the finger itself goes, the next question counts from the best again.
+            state.rank, state.key = (0, None) if key == state.key else (state.rank - 1, state.key)
+        batch.add(f"DELETE FROM rung_entry WHERE {_AT} AND number = %(number)s", number=number, **at)
+        batch.add(
+            f"UPDATE rung SET entries = entries - 1, finger_rank = %(rank)s, finger_loss = %(f_loss)s,"
+            f" finger_seq = %(f_seq)s WHERE {_AT}",
+            rank=state.rank,
+            f_loss=state.key.loss if state.key else None,
+            f_seq=state.key.seq if state.key else None,
+            **at,
+        )
+        state.moved = False
+        return True
 
     def flush(self, batch: Batch) -> None:
         """Keep the fingers where the questions left them, so that the next decision starts there."""
@@ -185,6 +220,15 @@ class SqlRungLog:
                     f_seq=state.key.seq,
                 )
                 state.moved = False
+
+
+def wait_again(batch: Batch, study: UUID, place: tuple[int, int], numbers: Sequence[int]) -> None:
+    """Trials that ended while they waited at a (bracket, rung) wait there again."""
+    at = {"study": study, "bracket": place[0], "rung": place[1]}
+    batch.add(
+        f"UPDATE rung_entry SET waiting = true WHERE {_AT} AND number = ANY(%(numbers)s)", numbers=list(numbers), **at
+    )
+    batch.add(f"UPDATE rung SET waiting = waiting + %(more)s WHERE {_AT}", more=len(numbers), **at)
 
 
 def create(batch: Batch, study: UUID, bracket: int, levels: Iterable[tuple[int, int]]) -> None:

@@ -2,9 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, tuple_
@@ -26,12 +25,12 @@ def is_reference(ref: str) -> bool:
 
 
 def resolve(tx: Connection, project: UUID, ref: str) -> UUID:
-    """The id of a study given by id or by name. Raises NotFound, also for another project's study."""
+    """The id of a study given by id or by name. Raises NotFound, also for another project's and for a deleted one."""
     s = StudyRow
     mine = (s.id == UUID(ref)) if is_id(ref) else (s.name == ref)
     if not is_reference(ref):
         raise NotFound(f"there is no study {ref!r}")
-    found = tx.execute(select(s.id).where(s.project_id == project, mine)).scalar_one_or_none()
+    found = tx.execute(select(s.id).where(s.project_id == project, mine, s.deleted_at.is_(None))).scalar_one_or_none()
     if found is None:
         raise NotFound(f"there is no study {ref!r}")
     return found
@@ -43,34 +42,59 @@ def get(tx: Connection, project: UUID, ref: str) -> Row[Any]:
     return tx.execute(select(StudyRow.__table__).where(StudyRow.id == study)).one()
 
 
+OrderBy = Literal["updated_at", "name", "created_at"]
+
+
 def page(
     tx: Connection,
     project: UUID,
     *,
-    states: Sequence[str],
-    labels: dict[str, str],
-    confirmations: bool,
+    states: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+    part: str | None = None,
+    confirmations: bool = False,
+    archived: bool = False,
+    order: OrderBy = "updated_at",
     descending: bool,
-    after: tuple[datetime, UUID] | None,
+    after: tuple[Any, UUID] | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Studies by the time of their last change, ``limit`` of them past the key ``after``.
+    """``limit`` studies past the key ``after``: the value of ``order`` and the id of one.
 
-    Those that confirm others only if asked for.
+    ``part`` is a part of the name, in letters of any case. With ``confirmations`` also those that confirm others, with
+    ``archived`` also those.
     """
     s = StudyRow
-    query = select(s.__table__).where(s.project_id == project)
+    query = select(s.__table__).where(s.project_id == project, s.deleted_at.is_(None))
     if states:
         query = query.where(s.state.in_(states))
     if labels:
-        query = query.where(s.spec["labels"].contains(labels))
+        query = query.where(s.spec["labels"].contains(dict(labels)))
+    if part is not None:
+        query = query.where(s.name.icontains(part, autoescape=True))
     if not confirmations:
         query = query.where(s.confirms.is_(None))
-    key = tuple_(s.updated_at, s.id)
+    if not archived:
+        query = query.where(s.archived_at.is_(None))
+    column = {"updated_at": s.updated_at, "name": s.name, "created_at": s.created_at}[order]
+    key = tuple_(column, s.id)
     if after is not None:
         query = query.where(key < after if descending else key > after)
-    order = (s.updated_at.desc(), s.id.desc()) if descending else (s.updated_at, s.id)
-    return tx.execute(query.order_by(*order).limit(limit)).all()
+    by = (column.desc(), s.id.desc()) if descending else (column, s.id)
+    return tx.execute(query.order_by(*by).limit(limit)).all()
+
+
+# Of each study by itself: a join would look at all trials of all of them.
+_BEST_OF_EACH = """
+SELECT s.id AS study_id, b.* FROM unnest(%(studies)s::uuid[]) AS s (id) CROSS JOIN LATERAL (
+  SELECT t.id, t.number, t.loss, t.params, t.state, t.last_step, t.vector FROM trial t
+  WHERE t.study_id = s.id AND t.loss IS NOT NULL AND t.violation = 0 AND t.state NOT IN ('failed', 'cancelled')
+    AND t.final IS NULL ORDER BY t.loss, t.number LIMIT 1) b"""
+
+
+def best_of_each(tx: Connection, studies: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """The trial of each study that ``best`` would name first, where there is one."""
+    return {row.study_id: row for row in tx.exec_driver_sql(_BEST_OF_EACH, {"studies": list(studies)})}
 
 
 def best(tx: Connection, study: UUID, limit: int = 1) -> Sequence[Row[Any]]:
@@ -171,13 +195,3 @@ def rung_table(tx: Connection, study: UUID) -> Sequence[Row[Any]]:
         " ORDER BY r.bracket, r.rung",
         {"study": study},
     ).all()
-
-
-def live_workers(tx: Connection, project: UUID, queue: str, live_s: float) -> int:
-    """Workers of a queue that were seen within ``live_s`` seconds."""
-    count: int = tx.exec_driver_sql(
-        "SELECT count(*) FROM worker WHERE project_id = %(project)s AND queue = %(queue)s"
-        " AND seen_at > clock_timestamp() - make_interval(secs => %(live)s)",
-        {"project": project, "queue": queue, "live": live_s},
-    ).scalar_one()
-    return count

@@ -6,36 +6,66 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from hpo.domain.errors import NotFound
 from hpo.storage.tables import AttemptRow, CheckpointRow, EventRow, ReportRow, TrialRow
 
-Order = Literal["number", "-number", "loss", "-loss"]
+# One of ORDERED or params.NAME, with "-" before it for the largest first.
+Order = str
+ORDERED = ("number", "loss", "device_seconds")
 Op = Literal["eq", "ne", "lt", "le", "gt", "ge"]
-Column = Literal["loss", "last_step", "attempt", "number"]
+Column = Literal["loss", "last_step", "attempt", "number", "state", "worker", "device_seconds"]
 _OPS = {"eq": op.eq, "ne": op.ne, "lt": op.lt, "le": op.le, "gt": op.gt, "ge": op.ge}
-NO_LOSS = float("inf")  # a trial without a value sorts after all that have one
+NO_LOSS = float("inf")  # a trial without a value sorts after all that have one, whatever the order
+PARAM = "params."
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A trial's column, or with ``param`` one of its params, compared with a value. A missing value matches nothing."""
+    """A trial's column, or one of its params or of its metrics at the newest step, compared with a value.
+
+    A missing value matches nothing.
+    """
 
     column: Column | None
     param: str | None
     op: Op
     value: float | int | bool | str
+    metric: str | None = None
 
     def clause(self) -> ColumnElement[bool]:
-        if self.param is None:
-            assert self.column is not None
+        if self.column is not None:
             clause: ColumnElement[bool] = _OPS[self.op](getattr(TrialRow, self.column), self.value)
             return clause
+        stored = TrialRow.params[self.param] if self.metric is None else _metric(self.metric)
         # JSON orders values of different types by their type: a word is no more than a number.
-        stored, given = TrialRow.params[self.param], literal(self.value, JSONB)
+        given = literal(self.value, JSONB)
         return and_(func.jsonb_typeof(stored) == func.jsonb_typeof(given), _OPS[self.op](stored, given))
+
+
+def _metric(name: str) -> ColumnElement[Any]:
+    """A metric of the newest accepted step: two steps in the index of reports for each trial that is looked at."""
+    r = ReportRow
+    newest = select(r.metrics[name]).where(r.trial_id == TrialRow.id, r.step == TrialRow.last_step)
+    return newest.correlate(TrialRow).scalar_subquery()
+
+
+def key_of(row: Row[Any], order: Order) -> tuple[Any, ...]:
+    """Where a row stands in a list of this order: what ``page`` goes on ``after``."""
+    column, descending = order.removeprefix("-"), order.startswith("-")
+    if column == "number" or column.startswith(PARAM):
+        return (row.number,)
+    value = row.loss if column == "loss" else row.device_seconds or None
+    return (NO_LOSS if value is None else -value if descending else value, row.number)
+
+
+def is_key(token: Sequence[Any], order: Order) -> bool:
+    """Whether ``token`` can be one of ``key_of``."""
+    short = order.removeprefix("-") == "number" or order.removeprefix("-").startswith(PARAM)
+    kinds: list[type] = [int] if short else [float, int]
+    return [type(part) for part in token] == kinds and 0 <= token[-1] < 2**31
 
 
 def page(
@@ -49,7 +79,11 @@ def page(
     after: tuple[Any, ...] | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Trials of a study past the key ``after``: (number,) or (loss, number) as ``order`` says."""
+    """Trials of a study past the key ``after``, which ``key_of`` gave; those without what they are ordered by last.
+
+    By number and by loss an index leads to the page. By a param or the time on a device all trials that pass the
+    filters are looked at, and the first of them kept.
+    """
     t = TrialRow
     query = select(t.__table__).where(t.study_id == study)
     if states:
@@ -57,21 +91,69 @@ def page(
     if rung is not None:
         query = query.where(t.rung == rung)
     query = query.where(*(condition.clause() for condition in where))
-    if order in ("number", "-number"):
+    column, descending = order.removeprefix("-"), order.startswith("-")
+    if column == "number":
         if after is not None:
-            query = query.where(t.number > after[0] if order == "number" else t.number < after[0])
-        return tx.execute(query.order_by(t.number if order == "number" else t.number.desc()).limit(limit)).all()
-    worst = literal(NO_LOSS)
-    loss = func.coalesce(t.loss if order == "loss" else -t.loss, worst)
-    if after is not None:
-        query = query.where(tuple_(loss, t.number) > after)
-    return tx.execute(query.order_by(loss, t.number).limit(limit)).all()
+            query = query.where(t.number < after[0] if descending else t.number > after[0])
+        return tx.execute(query.order_by(t.number.desc() if descending else t.number).limit(limit)).all()
+    by, number, past = _place(tx, study, column, descending, after)
+    found: Sequence[Row[Any]] = ()
+    if past is not NOTHING:
+        having = query.where(by.is_not(None))
+        if past is not None:
+            having = having.where(_beyond(by, past, number, descending=descending))
+        found = tx.execute(having.order_by(by.desc() if descending else by, t.number).limit(limit)).all()
+        number = -1
+    if len(found) == limit:
+        return found
+    rest = query.where(by.is_(None), t.number > number).order_by(t.number).limit(limit - len(found))
+    return [*found, *tx.execute(rest)]
+
+
+NOTHING = object()
+
+
+def _place(
+    tx: Connection, study: UUID, column: str, descending: bool, after: tuple[Any, ...] | None
+) -> tuple[ColumnElement[Any], int, Any]:
+    """By what the list is ordered, and the number and the value to go on after; NOTHING behind all values."""
+    t = TrialRow
+    if column.startswith(PARAM):
+        by: ColumnElement[Any] = func.jsonb_extract_path(t.params, column.removeprefix(PARAM), type_=JSONB)
+        if after is None:
+            return by, -1, None
+        # A value may be long, or text that no token can carry: the trial's number stands for it.
+        row = tx.execute(select(by).where(t.study_id == study, t.number == after[0])).one_or_none()
+        missing = row is None or row[0] is None
+        return by, after[0], NOTHING if missing else literal(row[0], JSONB)  # type: ignore[index]
+    by = t.loss if column == "loss" else func.nullif(t.device_seconds, 0.0)  # type: ignore[assignment]
+    if after is None:
+        return by, -1, None
+    value, number = after
+    return by, number, NOTHING if value == NO_LOSS else literal(-value if descending else value)
+
+
+def _beyond(by: ColumnElement[Any], value: Any, number: int, *, descending: bool) -> ColumnElement[bool]:
+    if not descending:
+        return tuple_(by, TrialRow.number) > tuple_(value, literal(number))
+    # The first part bounds the walk through an index, which knows nothing of the second.
+    return and_(by <= value, or_(by < value, TrialRow.number > number))
 
 
 def get(tx: Connection, study: UUID, number: int) -> Row[Any]:
     """One trial of a study. Raises NotFound."""
     t = TrialRow
     row = tx.execute(select(t.__table__).where(t.study_id == study, t.number == number)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no trial {number} in study {study}")
+    return row
+
+
+def lock(tx: Connection, study: UUID, number: int) -> Row[Any]:
+    """One trial of a study, locked; whoever locks the study too does so after it. Raises NotFound."""
+    t = TrialRow
+    chosen = select(t.__table__).where(t.study_id == study, t.number == number).with_for_update(key_share=True)
+    row = tx.execute(chosen).one_or_none()
     if row is None:
         raise NotFound(f"there is no trial {number} in study {study}")
     return row

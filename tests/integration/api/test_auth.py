@@ -24,6 +24,7 @@ CONTEST_BODY = {
 
 # Every route with the scopes that may use it (admin always may) and a body that is well-formed. None: open to all.
 READ, WRITE, WORK, TRAIN = {"read", "write"}, {"write"}, {"worker"}, {"worker", "write"}
+VERBS = ("start", "pause", "resume", "stop", "cancel", "archive", "unarchive")
 ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", "/healthz"): (None, None),
     ("GET", "/readyz"): (None, None),
@@ -41,11 +42,16 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{STUDY}/events"): (READ, None),
     ("GET", f"{STUDY}/curves"): (READ, None),
     ("GET", f"{STUDY}/warm-start"): (READ, None),
-    **{("POST", f"{STUDY}/{verb}"): (WRITE, None) for verb in ("start", "pause", "resume", "stop", "cancel")},
+    **{("POST", f"{STUDY}/{verb}"): (WRITE, None) for verb in VERBS},
+    ("POST", f"{STUDY}/extend"): (WRITE, {"budget": {"max_trials": 9}}),
+    ("POST", f"{STUDY}/clone"): (WRITE, {"name": "cloned-by-matrix"}),
+    ("DELETE", STUDY): (WRITE, None),
     ("POST", f"{STUDY}/ask"): (TRAIN, {"worker": "w"}),
     ("GET", f"{STUDY}/trials"): (READ, None),
     ("POST", f"{STUDY}/trials"): (WRITE, {"params": {"x": 0.5}}),
     ("GET", TRIAL): (READ, None),
+    ("POST", f"{TRIAL}/stop"): (WRITE, None),
+    ("POST", f"{TRIAL}/retry"): (WRITE, None),
     ("GET", f"{TRIAL}/metrics"): (READ, None),
     ("GET", f"{TRIAL}/confusion"): (READ, None),
     ("GET", f"{TRIAL}/decisions"): (READ, None),
@@ -56,6 +62,9 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{ARTIFACT}/manifest"): (READ, None),
     ("GET", f"{STUDY}/export"): (READ, None),
     ("GET", f"{STUDY}/importance"): (READ, None),
+    ("GET", f"{STUDY}/plots/{{plot}}"): (READ, None),
+    ("GET", f"{V1}/plots/compare"): (READ, None),
+    ("GET", f"{V1}/compare"): (READ, None),
     ("GET", f"{TRIAL}/logs"): (READ, None),
     ("POST", f"{TRIAL}/logs"): (TRAIN, LEASE | {"lines": [LOG_LINE]}),
     **{("GET", f"{V1}/{kind}"): (READ, None) for kind in ("trainers", "samplers", "schedulers", "rules")},
@@ -68,6 +77,10 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{V1}/workers"): (READ | WORK, None),
     ("GET", f"{V1}/workers/{{worker}}"): (READ | WORK, None),
     ("PUT", f"{V1}/workers/{{worker}}"): (WORK, WORKER),
+    ("POST", f"{V1}/workers/{{worker}}/drain"): (WRITE, None),
+    ("POST", f"{V1}/workers/{{worker}}/resume"): (WRITE, None),
+    ("DELETE", f"{V1}/workers/{{worker}}"): (WRITE, None),
+    ("GET", f"{V1}/queues"): (READ, None),
     ("GET", f"{V1}/contests"): (READ, None),
     ("POST", f"{V1}/contests"): (WRITE, CONTEST_BODY),
     ("GET", CONTEST): (READ, None),
@@ -79,7 +92,8 @@ SCOPES = ("admin", "write", "read", "worker")
 def _send(api: Api, route: tuple[str, str], token: str | None, study: str = "s") -> Any:
     method, path = route
     body = ROUTES[route][1]
-    url = path.format(study=study, number=0, name="step-1.safetensors", worker="w", code="malformed", contest="c")
+    url = path.format(study=study, number=0, name="step-1.safetensors", worker="w", code="malformed", contest="c",
+                      plot="history")  # fmt: skip
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {"Authorization": ""}
     if isinstance(body, bytes):
         return api.call(method, url, raw=body, headers=headers | {"X-Ladder-Lease": LEASE["lease"]})

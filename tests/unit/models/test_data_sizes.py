@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from models import pixel_store
+from models.batches import all_of
 from models.data import Split, load_split, sealed_test
 
 from .conftest import grey_images
@@ -76,3 +77,14 @@ def test_a_scaled_set_too_large_for_memory_lies_on_disk(tmp_path: Path, monkeypa
     assert (wanted.resident, split.resident) == (True, False)
     assert torch.equal(split.pixels, wanted.pixels)
     assert split.sha256 == wanted.sha256
+
+
+def test_images_too_many_for_the_device_are_scored_from_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = sealed_test(config(), Path()).images
+    together = all_of(images)
+    monkeypatch.setattr(pixel_store, "RESIDENT_BYTES", images.pixels.numel() - 1)
+    streamed = all_of(images)
+    assert (together.resident, streamed.resident) == (True, False)
+    for one, other in zip(together.in_order(100), streamed.in_order(100), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])

@@ -10,8 +10,8 @@ from models.architectures.registry import build
 from models.catalog import parse_config
 from models.datasets import ImageSpec
 from models.image_config import ImageCnnConfig
-from models.measures import latency_ms, peak_memory_mb, scores, size_of
-from models.memory import forget_peak
+from models.measures import latency_ms, scores, size_of
+from models.memory import forget_peak, peak_bytes
 from models.train import train
 from tests.unit.models.conftest import Job
 
@@ -117,13 +117,13 @@ def test_a_trials_size_is_that_of_its_own_architecture_whatever_was_trained_befo
 
 def test_peak_memory_is_that_since_it_was_forgotten() -> None:
     forget_peak()
-    before = peak_memory_mb()
+    before = peak_bytes()
     # Pages of their own: what the allocator has kept of earlier tests would hide what is taken now.
     with mmap.mmap(-1, 200_000_000) as pages:
         pages.write(b"1" * 200_000_000)
-        during = peak_memory_mb()
-    assert during >= before + 150
+        during = peak_bytes()
+    assert during >= before + 150_000_000
     # It is the most there was, not what there is; the kernel counts pages per thread and is off by a few.
-    assert peak_memory_mb() >= during - 10
+    assert peak_bytes() >= during - 10_000_000
     forget_peak()
-    assert peak_memory_mb() < during - 150
+    assert peak_bytes() < during - 150_000_000
