@@ -1,7 +1,7 @@
 """Every command of the documents is run on a real stack, as it stands there, each document from its top to its end.
 
-A block ``yaml`` that begins with ``# name.yaml`` is that file; every line of a block ``sh`` must exit 0. What cannot be run
-here says so behind the language: ``sh no-run: why``.
+A block ``yaml`` that begins with ``# name.yaml`` is that file; all lines of a block ``sh`` must exit 0. What cannot be
+run here says so behind the language: ``sh no-run: why``.
 """
 
 import os
