@@ -15,11 +15,10 @@ from hpo.checkpoints.filesystem import FilesystemStore
 from ladder import Client
 from ladder.stack import LocalStack
 from tests.audit import audit
+from tests.timeless import timeless
 
 WAIT_S = 150.0
 FULL = 4
-# Metrics that are no result of the training.
-TIMINGS = {"images_per_s", "epoch_s", "latency_ms", "peak_memory_mb"}
 
 # With this seed the learning rates fall from 3.7e-3 to 1.2e-4. The first trial is by far the best, so it waits at every
 # rung until others have arrived there, and is promoted twice.
@@ -59,7 +58,7 @@ class Trained:
 
     def curve(self, study: UUID, number: int) -> list[tuple[int, dict[str, Any]]]:
         steps = self.client.studies.metrics(str(study), number)
-        return [(s.step, {name: value for name, value in s.metrics.items() if name not in TIMINGS}) for s in steps]
+        return [(s.step, timeless(s.metrics)) for s in steps]
 
     def tensors(self, study: UUID, number: int, step: int) -> dict[str, NDArray[Any]]:
         [lease] = self.leases_of(study, number, step)

@@ -12,8 +12,9 @@ import pytest
 from models import precision
 from models.checkpoint import CorruptCheckpoint, load
 from models.data import load_split
-from models.job import BadData, EpochResult, InvalidConfig, Setup
+from models.job import BadData, InvalidConfig, Setup
 from models.train import train
+from tests.timeless import timeless
 
 from .conftest import Job
 
@@ -35,11 +36,6 @@ RICH = TINY | {
     "nesterov": True,
     "patience": 50,
 }
-MEASURED = ("images_per_s", "epoch_s", "latency_ms", "peak_memory_mb")
-
-
-def timeless(result: EpochResult) -> dict[str, float]:
-    return {name: value for name, value in result.metrics.items() if name not in MEASURED}
 
 
 def resumed_after(job: Job, steps: int, folder: Path, **entries: Any) -> list[dict[str, float]]:
@@ -47,14 +43,14 @@ def resumed_after(job: Job, steps: int, folder: Path, **entries: Any) -> list[di
     saved = folder / "saved"
     first = []
     for result in islice(train(job(**entries)), steps):
-        first.append(timeless(result))
+        first.append(timeless(result.metrics))
         result.save(saved)
-    return first + [timeless(result) for result in train(job(**entries, from_step=steps, resume=saved))]
+    return first + [timeless(result.metrics) for result in train(job(**entries, from_step=steps, resume=saved))]
 
 
 @pytest.mark.parametrize("entries", [RICH, RICH | {"amp": "bf16", "augment": "paper_affine", "mix": "mixup"}, FOLDS])
 def test_an_interrupted_training_is_the_uninterrupted_one(job: Job, tmp_path: Path, entries: dict[str, Any]) -> None:
-    straight = [timeless(result) for result in train(job(**entries, max_resource=3))]
+    straight = [timeless(result.metrics) for result in train(job(**entries, max_resource=3))]
     for steps in (1, 2):
         assert resumed_after(job, steps, tmp_path, **entries, max_resource=3) == straight
 
@@ -231,8 +227,8 @@ def test_only_a_final_trial_scores_the_test_part_and_only_at_its_end(job: Job) -
     assert last.metrics["test_images"] == 269  # 15 % of each class of 1,797 digits
     assert 0 <= last.metrics["test_acc"] <= 1
     # The seal apart, it is the training that it would have been.
-    tested = [name for name in last.metrics if name.startswith("test_")]
-    assert {name: value for name, value in timeless(last).items() if name not in tested} == timeless(ordinary[-1])
+    untested = {name: value for name, value in last.metrics.items() if not name.startswith("test_")}
+    assert timeless(untested) == timeless(ordinary[-1].metrics)
 
 
 def test_a_final_trial_may_learn_from_the_validation_images_too(job: Job) -> None:
@@ -250,7 +246,7 @@ def test_a_final_trial_of_a_study_of_folds_trains_one_network_for_the_epochs_of_
     assert "test_acc" in results[-1].metrics
     # Four epochs over three steps: two, one, one.
     assert results[0].metrics["epoch_s"] < results[0].seconds
-    assert resumed_after(job, 1, tmp_path, **entries) == [timeless(result) for result in results]
+    assert resumed_after(job, 1, tmp_path, **entries) == [timeless(result.metrics) for result in results]
 
 
 def test_data_other_than_the_studys_are_refused(job: Job) -> None:

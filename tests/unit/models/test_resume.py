@@ -13,6 +13,7 @@ import pytest
 from models.checkpoint import load
 from models.job import TrainJob
 from models.train import train
+from tests.timeless import timeless
 
 EPOCHS, PAUSE = 4, 2
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
@@ -37,11 +38,6 @@ def configuration(network: str, optimizer: str) -> dict[str, Any]:
     return {**entries, "optimizer": optimizer, "momentum": 0.5, "batch_size": 25}
 
 
-def timeless(metrics: dict[str, float]) -> dict[str, float]:
-    measured = ("images_per_s", "epoch_s", "latency_ms", "peak_memory_mb")
-    return {name: value for name, value in metrics.items() if name not in measured}
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[Run, Run]]:
     """Each case trained straight here, in one warm process, and resumed from its middle in a fresh one."""
@@ -53,7 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tupl
         job = TrainJob("image-cnn", configuration(*case), 11, 0, EPOCHS, None, root)
         curve = []
         for result in train(job):
-            curve.append(timeless(dict(result.metrics)))
+            curve.append(timeless(result.metrics))
             result.save(folder / f"step-{result.step}.safetensors")
         straight[case] = Run(curve, folder / f"step-{EPOCHS}.safetensors")
         order = {"trainer": job.trainer, "config": job.config, "seed": 11, "max_resource": EPOCHS}
