@@ -18,8 +18,11 @@ def etag(*parts: object) -> str:
 
 
 def not_modified(tag: str, if_none_match: str | None) -> bool:
-    """Whether the caller has the answer already. Weak tags, which proxies make of ours, count (RFC 9110 13.1.2)."""
+    """Whether the caller has the answer already, so that it need not be computed.
+
+    Weak tags count (RFC 9110 13.1.2); what follows a dash in one is ``Revalidation``'s, which tags the answer's bytes.
+    """
     if if_none_match is None:
         return False
-    given = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return tag in given or "*" in given
+    given = [one.strip().removeprefix("W/").strip('"').partition("-")[0] for one in if_none_match.split(",")]
+    return tag.strip('"') in given or "*" in given

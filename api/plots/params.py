@@ -1,0 +1,185 @@
+"""Params against the objective: slice, parallel coordinates, rank and contour, all at one rung; and the values' EDF."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.visualization import plot_edf, plot_parallel_coordinate, plot_rank, plot_slice
+from optuna.visualization._utils import COLOR_SCALE
+
+from api.plots.figure import Drawn, traces_of
+from api.plots.seen import NO_LEVEL, Ask, Seen
+from hpo.analysis.frozen_study import FrozenStudy, frozen, label, shown_distribution, shown_value
+from hpo.analysis.landscape import Axis, landscape
+from hpo.analysis.observations import Observation
+from hpo.domain.history import ParamValue
+from hpo.spec.space import CategoricalParam, Param
+from hpo.storage.figures import Sample
+
+SLICE, PARALLEL, EDF = Sample(50, 150, 800), Sample(50, 50, 300), Sample(spread=2_000)
+RANK, CONTOUR = Sample(50, 150, 600), Sample(100, 200, 1_700)
+DOTS = 400  # of the trials under a contour
+SLICED, LINED, RANKED = 6, 12, 4  # parameters that are shown at most unless they are asked for, and with rank at all
+
+
+def draw_slice(seen: Seen, ask: Ask) -> Drawn:
+    params = seen.chosen(ask, SLICED)
+    if (nothing := _nothing(seen, params)) is not None:
+        return nothing
+    data, layout = traces_of(
+        plot_slice(_one(seen, ask, params), [p.name for p in params], target_name=seen.objective(ask).metric)
+    )
+    for trace in data:
+        if isinstance(trace.get("marker", {}).get("color"), list):  # Optuna colours by the trials' numbers
+            trace["customdata"] = trace["marker"]["color"]
+            trace["hovertemplate"] = "#%{customdata}: %{y} at %{x}<extra></extra>"
+    return _drawn(seen, data, layout, params)
+
+
+def draw_parallel(seen: Seen, ask: Ask) -> Drawn:
+    """Several objectives have an axis each; lines are then coloured by the front they are on."""
+    params = seen.chosen(ask, LINED)
+    if (nothing := _nothing(seen, params)) is not None:
+        return nothing
+    several = len(seen.spec.objectives) > 1
+    study = _all(seen, params) if several else _one(seen, ask, params)
+    names = [param.name for param in params]
+    data, layout = traces_of(plot_parallel_coordinate(study, names, target_name=seen.objective(ask).metric))
+    return _drawn(seen, data, layout, params)
+
+
+def draw_rank(seen: Seen, ask: Ask) -> Drawn:
+    params = seen.chosen(ask, 2)
+    if (nothing := _nothing(seen, params, fewest=2)) is not None:
+        return nothing
+    data, layout = traces_of(
+        plot_rank(_one(seen, ask, params), [param.name for param in params], target_name=seen.objective(ask).metric)
+    )
+    return _drawn(seen, data, layout, params)
+
+
+def draw_contour(seen: Seen, ask: Ask) -> Drawn:
+    """Our own: Optuna's has a cell for each pair of trials, 50 MB for 2,000 of them (optuna issue 3688)."""
+    params = seen.chosen(ask, 2)
+    if (nothing := _nothing(seen, params, fewest=2)) is not None:
+        return nothing
+    x, y = params[:2]
+    objective = seen.objective(ask)
+    found = landscape(x, y, objective, seen.observations, which=ask.which)
+    if not found.n:
+        reason = f"no feasible trial has both {x.name} and {y.name}: choose parameters that are active together"
+        return Drawn(n_trials=seen.n_trials, reason=reason, at_step=_step(seen))
+    surface = {
+        "type": "contour",
+        "x": _ticks(found.x),
+        "y": _ticks(found.y),
+        "z": found.best,
+        "colorbar": {"title": {"text": objective.metric}},
+        "colorscale": [[at / (len(COLOR_SCALE) - 1), colour] for at, colour in enumerate(COLOR_SCALE)],
+        "connectgaps": True,
+        "contours": {"coloring": "heatmap"},
+        "hovertemplate": f"{x.name} %{{x}}<br>{y.name} %{{y}}<br>best %{{z}}<extra></extra>",
+        "line": {"smoothing": 1.3},
+        "reversescale": objective.direction == "minimize",
+    }
+    both = [one for one in seen.observations if x.name in one.params and y.name in one.params]
+    dots = _thinned(both, DOTS)
+    data = [surface, *_dots(dots, (x, y), ask.which)]
+    layout = {"xaxis": _axis(found.x), "yaxis": _axis(found.y), "showlegend": False}
+    return _drawn(seen, data, layout, params[:2])
+
+
+def draw_edf(seen: Seen, ask: Ask) -> Drawn:
+    if not seen.observations:
+        return Drawn(reason=NO_LEVEL)
+    data, layout = traces_of(plot_edf([_one(seen, ask, ())], target_name=seen.objective(ask).metric))
+    return _drawn(seen, data, layout, ())
+
+
+def _nothing(seen: Seen, params: Sequence[Param], *, fewest: int = 1) -> Drawn | None:
+    if not seen.observations:
+        return Drawn(n_trials=seen.n_trials, reason=NO_LEVEL)
+    if len(params) < fewest:
+        wanted = "a parameter" if fewest == 1 else f"{fewest} parameters"
+        reason = f"needs {wanted} that trials have a value of, {len(params)} of those asked for have: choose others"
+        return Drawn(n_trials=seen.n_trials, reason=reason, at_step=_step(seen))
+    return None
+
+
+def _step(seen: Seen) -> int | None:
+    return None if seen.level is None else seen.level.resource
+
+
+def _drawn(seen: Seen, data: Sequence[Any], layout: dict[str, Any], params: Sequence[Param]) -> Drawn:
+    return Drawn(
+        data,
+        layout,
+        n_trials=seen.n_trials,
+        shown=len(seen.observations),
+        at_step=_step(seen),
+        params=tuple(param.name for param in params),
+        sampling=seen.sampling,
+    )
+
+
+def _one(seen: Seen, ask: Ask, params: Sequence[Param]) -> FrozenStudy:
+    """The study with one of its objectives."""
+    ours = [
+        Observation(one.number, one.params, (one.values[ask.which],), one.state, one.step, one.feasible)
+        for one in seen.observations
+    ]
+    return _study(seen, ours, params, [seen.objective(ask)])
+
+
+def _all(seen: Seen, params: Sequence[Param]) -> FrozenStudy:
+    return _study(seen, seen.observations, params, seen.spec.objectives)
+
+
+def _study(seen: Seen, ours: Sequence[Observation], params: Sequence[Param], objectives: Sequence[Any]) -> FrozenStudy:
+    shown = {param.name: shown_distribution(param) for param in params}
+    trials = []
+    for one in ours:
+        values = {p.name: shown_value(p, one.params[p.name]) for p in params if p.name in one.params}
+        held = {name: shown[name] for name in values}
+        trials.append(frozen(one, values, held, constrained=bool(seen.spec.constraints)))
+    return FrozenStudy(trials, objectives, name=seen.spec.name)
+
+
+def _thinned(observations: Sequence[Observation], most: int) -> list[Observation]:
+    step = max(1, -(-len(observations) // most))
+    return list(observations[::step])
+
+
+def _dots(observations: Sequence[Observation], params: tuple[Param, Param], which: int) -> list[dict[str, Any]]:
+    """Feasible trials in one trace, the others, if any, pale in another."""
+    traces = []
+    for feasible, colour in ((True, "black"), (False, "#cccccc")):
+        ours = [one for one in observations if one.feasible == feasible]
+        x, y = ([_shown(param, one.params[param.name]) for one in ours] for param in params)
+        trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "Feasible trial" if feasible else "Infeasible trial",
+            "x": x,
+            "y": y,
+            "customdata": [[one.number, one.values[which]] for one in ours],
+            "hovertemplate": "#%{customdata[0]}: %{customdata[1]}<extra></extra>",
+            "marker": {"color": colour, "size": 4, "line": {"width": 1, "color": "gray"}},
+        }
+        if ours:
+            traces.append(trace)
+    return traces
+
+
+def _shown(param: Param, value: ParamValue) -> Any:
+    return label(value) if isinstance(param, CategoricalParam) else value
+
+
+def _ticks(axis: Axis) -> list[Any]:
+    return [_shown(axis.param, value) for value in axis.at]
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    told: dict[str, Any] = {"title": {"text": axis.param.name}}
+    if isinstance(axis.param, CategoricalParam):
+        return told | {"type": "category", "categoryorder": "array", "categoryarray": _ticks(axis)}
+    return told | {"type": "log"} if getattr(axis.param, "log", False) else told
