@@ -17,6 +17,7 @@ from api.schemas.studies import Condition, StudyRead, StudyVerb
 from api.views import study_read
 from hpo.domain.errors import FieldError, InvalidSpec, Malformed
 from hpo.domain.study import StudyState
+from hpo.lifecycle import retire
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
 from hpo.storage import studies as stored
@@ -26,8 +27,20 @@ router = APIRouter(include_in_schema=False)
 
 PAGE = 25
 # What can be taken back, and how the link to do so is called.
-UNDO: dict[str, tuple[str, str]] = {"pause": ("resume", "Resume"), "resume": ("pause", "Pause")}
-DONE = {"start": "started", "pause": "paused", "resume": "resumed", "stop": "stopping", "cancel": "cancelled"}
+UNDO: dict[str, tuple[str, str]] = {
+    "pause": ("resume", "Resume"),
+    "resume": ("pause", "Pause"),
+    "archive": ("unarchive", "Bring it back"),
+}
+DONE = {
+    "start": "started",
+    "pause": "paused",
+    "resume": "resumed",
+    "stop": "stopping",
+    "cancel": "cancelled",
+    "archive": "archived",
+    "unarchive": "back in the list",
+}
 Study = Annotated[str, Path(max_length=100)]
 
 
@@ -111,7 +124,10 @@ def act(request: Request, parts: Parts, form: Form, study: str, verb: StudyVerb)
 
     def work(tx: Connection) -> Outcome[None]:
         study_id = stored.resolve(tx, form.caller.project, study)
-        outcome = lifecycle.command(tx, form.caller.project, study_id, verb)
+        if verb == "archive" or verb == "unarchive":
+            outcome = retire.archive(tx, form.caller.project, study_id, archived=verb == "archive")
+        else:
+            outcome = lifecycle.command(tx, form.caller.project, study_id, verb)
         audit(tx, form.caller, f"study.{verb}", str(study_id), request.state.request_id)
         return outcome
 
