@@ -86,7 +86,7 @@ def test_a_page_is_quiet_fits_and_is_accessible(
     page = visit.page
     held: list[Route] = []
     if state == "loading":
-        page.route(PLOTS, held.append)
+        page.route(PLOTS, lambda route: held.append(route))
     if state == "error":
         visit.allow = ("/plots/",)
         problem = '{"title": "Internal error", "detail": "down", "status": 500, "code": "internal", "request_id": "r1"}'
