@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import LadderError, NotFound
 from hpo.doorbell import Doorbell
-from hpo.lifecycle import advance, analyses, leases, sweep
+from hpo.lifecycle import advance, analyses, leases, purge, sweep
 from hpo.lifecycle.advance import Progress, Room
 from hpo.lifecycle.definitions import Definitions
 from hpo.lifecycle.promotion import begin_stopping
@@ -34,6 +34,8 @@ from workers.apart import Failed, apart
 log = structlog.get_logger()
 
 MAX_ASKED_AT_ONCE = 32  # then the results since are looked at before the next ones are sampled
+
+PURGED_AT_ONCE = 20  # batches of a sweep
 
 
 class Histories:
@@ -144,6 +146,13 @@ class Control:
             self._db.write(lambda tx: checkpoints.mark_deleted(tx, [row.id for row in rows]))
         for row in rows:
             self._store.delete(row.study_id, row.number, row.lease_id, step=row.step)
+
+    def _purge(self) -> None:
+        """Remove some of what deleted studies hold: a sweep must not be late for dead leases because of it."""
+        try:
+            purge.purge(self._db, self._store, batches=PURGED_AT_ONCE, ended=self._ended.is_set)
+        except OSError as error:  # the next sweep tries again, and nothing else has to wait for the store
+            log.error("purge-failed", error=str(error))
 
     def analyse(self, study: UUID) -> None:
         """Have what was asked about a study computed: by a thread and a process of their own, since it takes seconds.

@@ -6,6 +6,7 @@ from pathlib import Path
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.settings import Settings
 from workers.room import Room
+from workers.stats import Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Limits:
 class Place:
     """Where a worker trains: the store it shares with all others, its data and what it keeps of them, its threads.
 
-    ``room`` is the device, which it shares with the other slots of its machine.
+    ``room`` is the device, which it shares with the other slots of its machine; ``stats`` counts what it trains.
     """
 
     store: FilesystemStore
@@ -47,6 +48,7 @@ class Place:
     threads: int
     cache_root: Path | None = None  # None: nothing is kept from trial to trial
     room: Room = field(default_factory=Room)
+    stats: Stats = field(default_factory=Stats)
 
 
 @dataclass(slots=True)

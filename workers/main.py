@@ -27,6 +27,7 @@ from workers.presence import Presence, Refused
 from workers.room import Room
 from workers.runner import Runner
 from workers.slots import run_slots
+from workers.stats import Stats, find_gpu
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,9 @@ def work(settings: Settings, threads: int, device: Path | None = None) -> int:
         pool = ChildPool(spawner(environment(os.environ, threads), TRAINER))
         resources.callback(pool.close)
         cache_root = settings.cache_root.expanduser().absolute()
-        place = Place(FilesystemStore(root), data_root, threads, cache_root=cache_root, room=room)
+        place = Place(
+            FilesystemStore(root), data_root, threads, cache_root=cache_root, room=room, stats=Stats(find_gpu())
+        )
         runner = Runner(client.leases, pool, worker=name, place=place, limits=Limits.of(settings))
         resources.callback(runner.finish_logs, LOGS_S)
 
@@ -75,6 +78,7 @@ def work(settings: Settings, threads: int, device: Path | None = None) -> int:
             every_s=settings.heartbeat_s,
             stopped=stopped,
             on_drain=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            measure=place.stats.measure,
         )
         try:
             if not presence.register():

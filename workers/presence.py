@@ -5,11 +5,12 @@ import socket
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
+from uuid import uuid4
 
 import structlog
 
 from api.schemas.base import PROTOCOL_VERSION
-from api.schemas.workers import WorkerIn, WorkerRead
+from api.schemas.workers import WorkerIn, WorkerRead, WorkerStats
 from ladder.errors import ApiError
 from workers.devices import device_name, versions
 from workers.held import may_pass
@@ -28,16 +29,28 @@ class Refused(Exception):
 
 
 class Presence:
-    """The record of this worker in the API. ``on_drain`` is called when the API asks it to stop."""
+    """The record of this worker in the API, with what ``measure`` says of it.
+
+    ``on_drain`` is called when the API asks it to stop.
+    """
 
     def __init__(
-        self, registry: Registry, name: str, queue: str, *, every_s: float, stopped: Event, on_drain: Callable[[], None]
+        self,
+        registry: Registry,
+        name: str,
+        queue: str,
+        *,
+        every_s: float,
+        stopped: Event,
+        on_drain: Callable[[], None],
+        measure: Callable[[], WorkerStats] = WorkerStats,
     ) -> None:
         self._registry = registry
         self._name = name
         self._every_s = every_s
         self._stopped = stopped
         self._on_drain = on_drain
+        self._measure = measure
         self._body = WorkerIn(
             queue=queue,
             protocol_version=PROTOCOL_VERSION,
@@ -45,6 +58,7 @@ class Presence:
             device=device_name(),
             pid=os.getpid(),
             versions=versions(),
+            instance=uuid4(),
         )
 
     def register(self) -> bool:
@@ -54,7 +68,7 @@ class Presence:
         """
         while not self._stopped.is_set():
             try:
-                self._registry.put(self._name, self._body)
+                self._put()
                 return True
             except ApiError as error:
                 if not may_pass(error):
@@ -70,7 +84,7 @@ class Presence:
     def _keep(self) -> None:
         while not self._stopped.wait(self._every_s):
             try:
-                record = self._registry.put(self._name, self._body)
+                record = self._put()
             except ApiError as error:
                 log.warning("presence_unanswered", status=error.status, detail=error.detail)
                 continue
@@ -78,3 +92,6 @@ class Presence:
                 log.info("drain_requested")
                 self._on_drain()
                 return
+
+    def _put(self) -> WorkerRead:
+        return self._registry.put(self._name, self._body.model_copy(update={"stats": self._measure()}))

@@ -131,6 +131,7 @@ class Runner:
             if self._place.room.shared:
                 child.wait()  # until its memory is free
                 self._place.room.leave()  # the next trainer may have to be imported first
+        self._place.stats.ended(ended.how)
         self._rest_if_unwell(ended.how)
         return True
 

@@ -187,6 +187,7 @@ class TrialRun:
             return
         self._step = epoch.step
         self._pace.epoch(time.monotonic(), epoch.seconds)
+        self._place.stats.epoch(epoch.metrics)
         if not self._outbox:
             self._flush_at = self._pace.progress_at + self._limits.report_every_s
         self._outbox.add(epoch)
