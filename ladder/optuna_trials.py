@@ -1,5 +1,7 @@
-"""The trials of an Optuna study, as a warm start takes them."""
+"""Optuna's storages opened, and the trials of a study as a warm start takes them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +10,7 @@ from ladder.errors import LocalError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.study import Study
 
 MOST = 1_000  # trials that a warm start takes from a list
 EXAMPLE = "for example --warm-start-optuna sqlite:///old.db#my-study"
@@ -20,19 +23,9 @@ def warm_trials(url: str, direction: str) -> list[dict[str, Any]]:
     Of several objectives the first counts. Raises LocalError if there is no such study, or if it was optimised in
     another ``direction``.
     """
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
     told, _, name = url.partition("#")
-    _refuse_missing_file(told)
-    try:
-        storage = told if "://" in told else _journal(told)
-        names = optuna.get_all_study_names(storage)
-        study = optuna.load_study(study_name=_chosen(names, name, told), storage=storage)
-        complete = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
-    # No database, an older schema, no driver, no journal.
-    except (SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError) as error:
-        raise LocalError(f"{told} cannot be read: {str(error).splitlines()[0]}", EXAMPLE) from error
+    study = load(told, name, EXAMPLE)
+    complete = [one for one in study.trials if one.state.name == "COMPLETE"]
     theirs = study.directions[0].name.lower()
     if theirs != direction:
         raise LocalError(
@@ -47,28 +40,59 @@ def warm_trials(url: str, direction: str) -> list[dict[str, Any]]:
     return [{"params": params, "value": value} for value, params in best]
 
 
-def _refuse_missing_file(storage: str) -> None:
+def load(url: str, name: str, example: str) -> "Study":
+    """A study of the storage at a URL or in a journal file, without its trials being read again by each look.
+
+    Raises LocalError if it cannot be read, or holds no such study; without a name, if it holds several.
+    """
+    import optuna
+
+    _refuse_missing_file(url, example)
+    with told_plainly(url, example):
+        # The cached storage of RDB keeps what was read; of a journal all is in memory anyway.
+        storage = open_storage(url)
+        return optuna.load_study(
+            study_name=_chosen(optuna.get_all_study_names(storage), name, url, example), storage=storage
+        )
+
+
+@contextmanager
+def told_plainly(url: str, example: str) -> Iterator[None]:
+    """Turns what Optuna raises of a storage into a LocalError."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    # No database, an older schema, no driver, no journal.
+    except (SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError, OSError) as error:
+        raise LocalError(
+            f"{url}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", example
+        ) from error
+
+
+def open_storage(url: str) -> "BaseStorage":
+    """The storage at a URL; a path is that of a journal file. Optuna makes what is not there."""
+    from optuna.storages import JournalStorage, get_storage
+    from optuna.storages.journal import JournalFileBackend
+
+    return get_storage(url) if "://" in url else JournalStorage(JournalFileBackend(url))
+
+
+def _refuse_missing_file(storage: str, example: str) -> None:
     """Optuna would create the file."""
     file = storage.removeprefix("sqlite:///").partition("?")[0]
     local = "://" not in storage or storage.startswith("sqlite:///")
     if local and not Path(file).is_file():
-        raise LocalError(f"{storage} is no Optuna storage that is there", EXAMPLE)
+        raise LocalError(f"{storage} is no Optuna storage that is there", example)
 
 
-def _journal(path: str) -> "BaseStorage":
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(path))
-
-
-def _chosen(names: list[str], name: str, storage: str) -> str:
+def _chosen(names: list[str], name: str, storage: str, example: str) -> str:
     if name in names or (not name and len(names) == 1):
         return name or names[0]
     if not names:
-        raise LocalError(f"{storage} holds no study", EXAMPLE)
+        raise LocalError(f"{storage} holds no study", example)
     wanted = f"no study {name!r}" if name else f"{len(names)} studies"
-    raise LocalError(f"{storage} holds {wanted}: {', '.join(sorted(names)[:10])}", f"name one, {EXAMPLE}")
+    raise LocalError(f"{storage} holds {wanted}: {', '.join(sorted(names)[:10])}", f"name one, {example}")
 
 
 def _plain(params: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """What a study has found, over HTTP: rungs, best trials, importances, figures, files, its log."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
-from api.schemas.analysis import ImportanceRead
+from api.schemas.analysis import Comparison, ImportanceRead
 from api.schemas.records import CurveRead, WarmStartRead
 from api.schemas.studies import BestList, BestTrial, ConfirmationRead, ParetoFront, RungList, RungRead
 from api.schemas.trials import EventRead
-from ladder.calls import Calls, given, study_path
+from ladder.calls import Answer, Calls, given, study_path
 from ladder.curves import curves
 from ladder.errors import WaitTimeout
 from ladder.events import follow as stream
+from ladder.http import API, Params
 from ladder.plots import Plot
 
 Method = Literal["ped_anova", "fanova", "mdi"]
@@ -52,16 +54,8 @@ class ResultCalls(Calls):
 
         Without enough trials ``values`` is empty and ``reason`` says why. Raises WaitTimeout after ``timeout_s``.
         """
-        deadline = time.monotonic() + timeout_s
         params = given(method=method, objective=objective, n_max=n_max)
-        while True:
-            answer = self._http.request("GET", f"{study_path(study)}/importance", params=params)
-            if answer.status != 202:
-                return ImportanceRead.model_validate_json(answer.content)
-            wait_s = float(answer.headers.get("retry-after", "1"))
-            if time.monotonic() + wait_s > deadline:
-                raise WaitTimeout(f"{method} of study {study} is not computed after {timeout_s:g} s")
-            time.sleep(wait_s)
+        return self._computed(f"{study_path(study)}/importance", ImportanceRead, params, timeout_s)
 
     def plot(
         self,
@@ -72,13 +66,24 @@ class ResultCalls(Calls):
         objective: int | None = None,
         method: str | None = None,
         trials: str | None = None,
+        metric: str | None = None,
+        timeout_s: float = PATIENCE_S,
     ) -> Plot:
         """A figure: history, curves, parallel, slice, contour, rank, timeline, edf, pareto, hypervolume, importance.
 
-        ``params`` and ``trials`` are names and numbers separated by commas.
+        ``params`` and ``trials`` are names and numbers separated by commas. Raises WaitTimeout if it is not computed
+        after ``timeout_s``, which only importances may need.
         """
-        asked = given(params=params, objective=objective, method=method, trials=trials)
-        return self._get(f"{study_path(study)}/plots/{kind}", Plot, asked)
+        asked = given(params=params, objective=objective, method=method, trials=trials, metric=metric)
+        return self._computed(f"{study_path(study)}/plots/{quote(kind, safe='')}", Plot, asked, timeout_s)
+
+    def compare(self, *, trials: Sequence[str] = (), studies: Sequence[str] = ()) -> Comparison:
+        """Up to 20 trials, each ``study/number``, or studies side by side, and the parameters in which they differ."""
+        return self._get(f"{API}/compare", Comparison, _compared(trials, studies))
+
+    def compare_plot(self, *, trials: Sequence[str] = (), studies: Sequence[str] = (), x: str | None = None) -> Plot:
+        """The trials' curves, or the studies' best so far, over each other; ``x``: trials, epochs, wall, gpu_hours."""
+        return self._get(f"{API}/plots/compare", Plot, {**_compared(trials, studies), **given(x=x)})
 
     def export(self, study: str, to: Path, *, what: What = "trials", format: Format = "csv") -> Path:
         """Write the study's trials, metrics or decisions into the file ``to``, which is there whole or not at all."""
@@ -109,3 +114,19 @@ class ResultCalls(Calls):
     def warm_start(self, study: str) -> WarmStartRead:
         """The trials of earlier studies that it began with; none without a warm start."""
         return self._get(f"{study_path(study)}/warm-start", WarmStartRead)
+
+    def _computed(self, path: str, answer: type[Answer], params: Params, timeout_s: float) -> Answer:
+        """What may take a while to compute: 202 until it is there."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self._http.request("GET", path, params=params)
+            if found.status != 202:
+                return answer.model_validate_json(found.content)
+            wait_s = float(found.headers.get("retry-after", "1"))
+            if time.monotonic() + wait_s > deadline:
+                raise WaitTimeout(f"{path} is not computed after {timeout_s:g} s")
+            time.sleep(wait_s)
+
+
+def _compared(trials: Sequence[str], studies: Sequence[str]) -> Params:
+    return given(t=",".join(trials) or None, s=",".join(studies) or None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.schemas.imports import StudyImport
-from api.schemas.studies import DryRun, StudyCreate, StudyPage, StudyPatch, StudyRead, StudyVerb
+from api.schemas.studies import DryRun, StudyCreate, StudyDeleted, StudyPage, StudyPatch, StudyRead, StudyVerb
 from ladder.calls import given, study_path
 from ladder.http import API
 from ladder.result_calls import ResultCalls
@@ -39,10 +39,10 @@ class Studies(TrialCalls, ResultCalls):
     def read(self, study: str) -> StudyRead:
         return self._get(study_path(study), StudyRead)
 
-    def patch(self, study: str, patch: StudyPatch, *, revision: int | None = None) -> StudyRead:
-        """Change budget, labels or description; with ``revision`` only if the study still has that one."""
+    def patch(self, study: str, patch: StudyPatch | Mapping[str, Any], *, revision: int | None = None) -> StudyRead:
+        """Change budget, labels, description or space; with ``revision`` only if the study still has that one."""
         headers = _only_at(revision)
-        body = patch.model_dump_json(exclude_unset=True)
+        body = patch.model_dump_json(exclude_unset=True) if isinstance(patch, StudyPatch) else json.dumps(patch)
         answer = self._http.request("PATCH", study_path(study), body, headers=headers)
         return StudyRead.model_validate_json(answer.content)
 
@@ -81,15 +81,16 @@ class Studies(TrialCalls, ResultCalls):
 
     def archive(self, study: str) -> StudyRead:
         """Leave an ended study out of lists."""
-        return self._post(f"{study_path(study)}/archive", StudyRead)
+        return self.act(study, "archive")
 
     def unarchive(self, study: str) -> StudyRead:
-        return self._post(f"{study_path(study)}/unarchive", StudyRead)
+        return self.act(study, "unarchive")
 
-    def delete(self, study: str, *, force: bool = False, revision: int | None = None) -> None:
-        """Delete a study with all that it holds; with ``force`` also one that runs."""
+    def delete(self, study: str, *, force: bool = False, revision: int | None = None) -> StudyDeleted:
+        """Delete a study with all that it holds; with ``force`` also one that runs, which is cancelled first."""
         params = given(force="true" if force else None)
-        self._http.request("DELETE", study_path(study), params=params, headers=_only_at(revision))
+        answer = self._http.request("DELETE", study_path(study), params=params, headers=_only_at(revision))
+        return StudyDeleted.model_validate_json(answer.content)
 
     def list(
         self,

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.schemas.studies import RungRead, StudyRead
+from api.schemas.trials import EventRead
 from hpo.domain.study import STUDY_ENDED, StudyState
 from ladder.client import Client
 from ladder.errors import ApiError, Unreachable
@@ -113,6 +114,19 @@ def line(snapshot: Snapshot) -> str:
     """All that moves, in one line without colour."""
     rungs = " ".join(f"{rung.resource}:{rung.reported}" for rung in snapshot.rungs)
     return f"{snapshot.study.name}  {snapshot.study.state}  {_counts(snapshot)}  {_best(snapshot)}  rungs {rungs}"
+
+
+def event_line(event: EventRead) -> str:
+    """An event in one line without colour."""
+    trial = "" if event.trial is None else f"trial {event.trial}  "
+    facts = " ".join(f"{name}={_word(value)}" for name, value in event.data.items())
+    return f"{event.at:%H:%M:%S}  {event.seq}  {event.type}  {trial}{facts}"
+
+
+def _word(value: object) -> str:
+    return (
+        f"{value:.6g}" if isinstance(value, float) else str(value) if not isinstance(value, dict) else json.dumps(value)
+    )
 
 
 def render(snapshot: Snapshot) -> Group:

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import typer
 
-from ladder.cli import contest, database, diagnose, results, server, study, trial, worker
+from ladder.cli import (
+    contest,
+    database,
+    diagnose,
+    lease,
+    optuna_studies,
+    registry,
+    results,
+    server,
+    study,
+    trial,
+    worker,
+)
 from ladder.cli.failures import INTERRUPTED, USAGE, explain
 from ladder.cli.output import talk
 from ladder.cli.plan import plan
@@ -29,10 +41,18 @@ app.command("control")(server.control)
 app.add_typer(worker.app, name="worker")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(lease.app, name="lease")
 app.add_typer(contest.app, name="contest")
 app.command("best")(results.best)
 app.command("rungs")(results.rungs)
 app.command("pareto")(results.pareto)
+app.command("importance")(results.importance)
+app.command("plot")(results.plot)
+app.command("compare")(results.compare)
+for kind in registry.KINDS:
+    app.add_typer(registry.group(kind), name=kind)
+app.add_typer(optuna_studies.importing, name="import")
+app.add_typer(optuna_studies.exporting, name="export")
 app.command("plan")(plan)
 app.command("replay")(replay)
 app.command("whatif", cls=InOrder)(whatif)
@@ -40,6 +60,9 @@ app.add_typer(database.app, name="db")
 app.add_typer(database.tokens, name="token")
 app.command("doctor")(diagnose.doctor)
 app.command("openapi")(diagnose.openapi)
+app.command("version")(diagnose.version)
+app.command("metrics")(diagnose.metrics)
+app.command("explain")(diagnose.explain)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``ladder doctor`` and ``ladder openapi``."""
+"""``ladder doctor``, ``version``, ``metrics``, ``openapi`` and ``explain``: about the server itself."""
 
 import json
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ladder.cli.options import AsJson
-from ladder.cli.output import emit_lines, say, table, talk
+from ladder.cli.output import emit, emit_lines, fields, say, table, talk
 
 
 def doctor(as_json: AsJson = False) -> int:
@@ -35,9 +35,48 @@ def openapi(
         from ladder.client import Client
 
         with Client() as client:
-            schema = client.http.request("GET", "/api/v1/openapi.json").json()
+            schema = client.server.openapi()
     else:
         from api.main import openapi_document
 
         schema = openapi_document()
     say(json.dumps(schema, indent=None if as_json else 2))
+
+
+def version(as_json: AsJson = False) -> None:
+    """Show which Ladder runs here and which one answers, and whether the server is ready."""
+    from importlib.metadata import version as installed
+
+    from ladder.client import Client
+
+    with Client() as client:
+        found = {"client": installed("ladder-hpo"), "server": client.server.version()}
+        found |= {"health": client.server.health(), "ready": client.server.ready()}
+    if as_json:
+        return emit(found)
+    fields({name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()})
+
+
+def metrics(as_json: AsJson = False) -> None:
+    """Print the API's counters and histograms, as Prometheus reads them."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.server.metrics()
+    if as_json:
+        return emit({"text": found})
+    say(found.rstrip("\n"))
+
+
+def explain(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="Such as invalid_state, as an error names it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what an error of the API means, and what to do."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.server.problem(code)
+    if as_json:
+        return emit(found)
+    fields(found)

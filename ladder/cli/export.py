@@ -1,39 +1,93 @@
 """``ladder study export``: a study as files for other programs."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ladder.cli.options import AsJson, StudyName
 from ladder.cli.output import advancing, emit, number, say, talk
 
+if TYPE_CHECKING:
+    from ladder.result_calls import Format as ApiFormat
+    from ladder.result_calls import What as ApiWhat
+
+
+class Format(StrEnum):
+    """As what trials, metrics and decisions are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    OPTUNA = "optuna"
+
 
 class What(StrEnum):
     """What can be exported."""
 
+    TRIALS = "trials"
+    METRICS = "metrics"
+    DECISIONS = "decisions"
     TENSORBOARD = "tensorboard"
     MODEL = "model"
 
 
 def export(
     study: StudyName,
-    what: Annotated[
-        What, typer.Option(help="tensorboard: event files with HParams; model: the best network.", show_default=False)
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to; - is stdout, and a directory for models.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to.", show_default=False)],
+    what: Annotated[
+        What,
+        typer.Option(
+            help="trials, their metrics of every step, decisions; tensorboard: event files; model: the best network."
+        ),
+    ] = What.TRIALS,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Else by the file's ending.", show_default=False)
+    ] = None,
     trial: Annotated[
         int | None, typer.Option(min=0, help="With model: this trial, not the best.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a study's curves as TensorBoard event files, or its best model as safetensors."""
+    """Write a study to files: its trials as CSV, JSON Lines, Parquet or Optuna's journal, curves, its best model."""
+    if format_ is not None and what in (What.MODEL, What.TENSORBOARD):
+        raise typer.BadParameter(f"--format belongs to trials, metrics and decisions, not to {what}")
     if what is What.MODEL:
         return _model(study, out, trial, as_json)
     if trial is not None:
-        raise typer.BadParameter("--trial belongs to --what model: all trials are exported to TensorBoard")
-    _tensorboard(study, out, as_json)
+        raise typer.BadParameter("--trial belongs to --what model: all trials are exported otherwise")
+    if what is What.TENSORBOARD:
+        return _tensorboard(study, out, as_json)
+    _table(study, out, what, format_, as_json)
+
+
+def _table(study: str, out: Path, what: What, format_: Format | None, as_json: bool) -> None:
+    from ladder.client import Client
+    from ladder.errors import LocalError
+    from ladder.study import format_of
+
+    try:
+        form = cast("ApiFormat", format_.value) if format_ is not None else "csv" if str(out) == "-" else format_of(out)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    wanted = cast("ApiWhat", what.value)
+    with Client() as client:
+        if str(out) == "-":
+            # Bytes as the server made them: text mode would change the ends of CSV's lines on some systems.
+            for chunk in client.studies.export_chunks(study, what=wanted, format=form):
+                sys.stdout.buffer.write(chunk)
+            return sys.stdout.flush()
+        try:
+            client.studies.export(study, out, what=wanted, format=form)
+        except OSError as error:
+            raise LocalError(f"{out}: {error.strerror}", "choose another file with -o") from error
+    if as_json:
+        return emit({"file": str(out), "what": wanted, "format": form, "size_bytes": out.stat().st_size})
+    say(f"{out}  {out.stat().st_size} bytes")
 
 
 def _tensorboard(study: str, out: Path, as_json: bool) -> None:

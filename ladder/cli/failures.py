@@ -30,9 +30,10 @@ def _exit_code(error: ApiError) -> int:
 
 
 def _message(error: ApiError) -> str:
-    request = f" (request {error.request_id})" if error.request_id else ""
     fields = "".join(f"\n  {field.pointer or '/'}: {field.message}" for field in error.errors)
-    return f"{error.detail}{request}{fields}"
+    told = [error.title] if error.title and error.title not in error.detail else []
+    told += [f"request {error.request_id}"] if error.request_id else []
+    return f"{error.detail}{fields}" + (f"\n  {', '.join(told)}" if told else "")
 
 
 def _hint(error: ApiError) -> str:
@@ -51,4 +52,4 @@ def _hint(error: ApiError) -> str:
             return "ladder pareto with the same study"
         case ConflictError(code="name_taken"):
             return "choose another name with --set name=…"
-    return ""
+    return f"ladder explain {error.code}" if error.title else ""

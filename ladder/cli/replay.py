@@ -38,13 +38,17 @@ def replay(
                 "decisions": found.decisions,
                 "promotions": found.promotions,
                 "suggestions": found.suggestions,
+                "imported": found.imported,
                 "identical": found.difference is None,
                 "difference": None if found.difference is None else asdict(found.difference),
             }
         )
     else:
         counts = {"decisions": found.decisions, "promotions": found.promotions, "suggestions": found.suggestions}
-        fields({"events": events, **counts})
+        imported = {"imported": found.imported} if found.imported else {}
+        fields({"events": events, **counts, **imported})
+        if found.imported:
+            say(f"{found.imported} trials were imported: they ran elsewhere, so there is nothing to derive of them")
     difference = found.difference
     if difference is None:
         if not as_json:

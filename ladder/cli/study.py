@@ -1,18 +1,19 @@
 """``ladder study …``."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ladder.cli import completion, verbs
 from ladder.cli.confirmation import show_confirmation
 from ladder.cli.export import export
 from ladder.cli.files import pointing_at, read_spec
 from ladder.cli.options import AsJson, StudyName
-from ladder.cli.output import console, emit, emit_lines, fields, number, params, say, table, talk
+from ladder.cli.output import console, emit, emit_lines, number, say, table, talk
 from ladder.cli.plan import show_plan
+from ladder.cli.show import show_study
 
 if TYPE_CHECKING:
     from api.schemas.studies import StudyRead
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Create, watch and steer studies.", no_args_is_help=True)
 app.command()(export)
+for verb in verbs.VERBS:
+    app.command()(verb)
 
 
 @app.command()
@@ -70,16 +73,26 @@ def create(
 
 @app.command("ls")
 def ls(
-    state: Annotated[str | None, typer.Option(help="Only studies in this state.", show_default=False)] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Only studies in this state.", show_default=False, autocompletion=completion.study_states),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Only with this in their name.", show_default=False)] = None,
     label: Annotated[str | None, typer.Option(metavar="KEY:VALUE", help="Only with this label.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Also those that are archived.")] = False,
     confirmations: Annotated[bool, typer.Option("--confirmations", help="Also those that confirm others.")] = False,
+    order_by: Annotated[
+        str | None, typer.Option(help="updated_at, name or created_at; - before it turns it round.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List studies."""
     from ladder.client import Client
 
     with Client() as client:
-        found = client.studies.list(state=state, label=label, confirmations=confirmations)
+        found = client.studies.list(
+            state=state, label=label, name=name, archived=archived, confirmations=confirmations, order_by=order_by
+        )
     if as_json:
         return emit_lines(found)
     columns = ("name", "state", "trials", "running", "best", "created")
@@ -92,7 +105,7 @@ def get(study: StudyName, as_json: AsJson = False) -> None:
     from ladder.client import Client
 
     with Client() as client:
-        _show(client.studies.read(study), as_json)
+        show_study(client.studies.read(study), as_json)
 
 
 @app.command()
@@ -102,6 +115,25 @@ def watch(study: StudyName, as_json: AsJson = False) -> int:
 
     with Client() as client:
         return _watch(client, study, as_json)
+
+
+@app.command()
+def events(
+    study: StudyName,
+    after: Annotated[int | None, typer.Option(min=0, help="Only past this event.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the log of a study: what happened, in order."""
+    from ladder.client import Client
+    from ladder.watch import event_line
+
+    with Client() as client:
+        for event in client.studies.events(study, after=after, follow=follow):
+            if as_json:
+                emit(event)
+            else:
+                say(event_line(event))
 
 
 @app.command()
@@ -125,37 +157,7 @@ def wait(
         raise typer.BadParameter(str(error)) from error
     with Client() as client:
         waited = client.studies.get(study).wait(timeout=limit_s, until=for_)
-        _show(waited.info, as_json)
-
-
-@app.command()
-def pause(study: StudyName, as_json: AsJson = False) -> None:
-    """Checkpoint what runs and free the devices."""
-    _act(study, "pause", as_json)
-
-
-@app.command()
-def resume(study: StudyName, as_json: AsJson = False) -> None:
-    """Go on with a paused study."""
-    _act(study, "resume", as_json)
-
-
-@app.command()
-def start(study: StudyName, as_json: AsJson = False) -> None:
-    """Start a study that was created with start: false."""
-    _act(study, "start", as_json)
-
-
-@app.command()
-def stop(study: StudyName, as_json: AsJson = False) -> None:
-    """Begin nothing new; what runs ends at its rung."""
-    _act(study, "stop", as_json)
-
-
-@app.command()
-def cancel(study: StudyName, as_json: AsJson = False) -> None:
-    """End a study now."""
-    _act(study, "cancel", as_json)
+        show_study(waited.info, as_json)
 
 
 def _start_warm(spec: "SpecFile", studies: Sequence[str], optuna_url: str | None) -> None:
@@ -201,46 +203,7 @@ def _watch(client: "Client", study: str, as_json: bool) -> int:
     return 0 if last.succeeded else 1
 
 
-def _act(study: str, verb: str, as_json: bool) -> None:
-    from ladder.client import Client
-
-    with Client() as client:
-        _show(getattr(client.studies, verb)(study), as_json)
-
-
 def _summary(info: "StudyRead") -> tuple[object, ...]:
     best = None if info.best is None else number(info.best.value)
     trials = sum(info.counts.model_dump().values())
     return info.name, info.state, trials, info.counts.running, best, f"{info.created_at:%Y-%m-%d %H:%M}"
-
-
-def _confirmation(info: "StudyRead") -> str | None:
-    found = info.confirmation
-    if found is None:
-        return None
-    return f"{found.state} by {found.study}" if found.reason is None else f"{found.state}: {found.reason}"
-
-
-def _show(info: "StudyRead", as_json: bool) -> None:
-    if as_json:
-        return emit(info)
-    fields(
-        {
-            "name": info.name,
-            "id": info.id,
-            "state": f"{info.state}" + (f" ({info.state_reason})" if info.state_reason else ""),
-            "objective": f"{info.objective.direction} {info.objective.metric}",
-            "trainer": f"{info.trainer.name} {json.dumps(info.trainer.config)}",
-            "sampler": info.sampler.type,
-            "scheduler": info.scheduler.type,
-            "trials": " ".join(f"{name} {count}" for name, count in info.counts.model_dump().items()),
-            "best": f"{number(info.best.value)} trial {info.best.number}: {params(info.best.params)}"
-            if info.best
-            else None,
-            "confirmation": _confirmation(info),
-            "usage": f"{info.usage.epochs} epochs, {info.usage.gpu_hours:.2f} device hours",
-            "created": info.created_at,
-            "finished": info.finished_at,
-            **{f"{c.type}": c.message for c in info.conditions if not c.status},
-        }
-    )

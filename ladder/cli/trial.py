@@ -6,19 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ladder.cli.options import AsJson, StudyName
+from ladder.cli import completion, trial_files
+from ladder.cli.options import AsJson, StudyName, TrialNumber
 from ladder.cli.output import emit, emit_lines, fields, number, params, say, table
 
 if TYPE_CHECKING:
     from api.schemas.trials import TrialRead
 
-app = typer.Typer(help="Look at the trials of a study, and ask for more.", no_args_is_help=True)
+app = typer.Typer(help="Look at the trials of a study, steer them, and ask for more.", no_args_is_help=True)
+for command in (trial_files.logs, trial_files.artifacts, trial_files.manifest, trial_files.download):
+    app.command()(command)
 
 
 @app.command("ls")
 def ls(
     study: StudyName,
-    state: Annotated[str | None, typer.Option(help="Only trials in this state.", show_default=False)] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Only trials in this state.", show_default=False, autocompletion=completion.trial_states),
+    ] = None,
+    rung: Annotated[int | None, typer.Option(min=0, help="Only those whose highest rung is this.")] = None,
+    order_by: Annotated[
+        str | None, typer.Option(help="number, value, params.NAME, …; - before it turns it round.", show_default=False)
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="Such as params.lr:lt:0.01; may be repeated.", show_default=False),
@@ -29,7 +39,7 @@ def ls(
     from ladder.client import Client
 
     with Client() as client:
-        found = client.studies.trials(study, state=state, where=where or ())
+        found = client.studies.trials(study, state=state, rung=rung, where=where or (), order_by=order_by)
     if as_json:
         return emit_lines(found)
     columns = ("trial", "state", "value", "epochs", "rung", "attempt", "worker", "params")
@@ -37,9 +47,7 @@ def ls(
 
 
 @app.command()
-def get(
-    study: StudyName, trial: Annotated[int, typer.Argument(min=0, help="Its number.")], as_json: AsJson = False
-) -> None:
+def get(study: StudyName, trial: TrialNumber, as_json: AsJson = False) -> None:
     """Show a trial with its curve, its decisions and its attempts."""
     from ladder.client import Client
 
@@ -92,7 +100,7 @@ def get(
 @app.command()
 def confusion(
     study: StudyName,
-    trial: Annotated[int, typer.Argument(min=0, help="Its number.")],
+    trial: TrialNumber,
     step: Annotated[
         int | None, typer.Option(min=1, help="Of this step; else the newest that has one.", show_default=False)
     ] = None,
@@ -140,9 +148,33 @@ def enqueue(
 
 
 @app.command()
+def stop(study: StudyName, trial: TrialNumber, as_json: AsJson = False) -> None:
+    """End a trial with what it has; one that runs hears of it at its next heartbeat or report."""
+    from ladder.client import Client
+
+    with Client() as client:
+        _tell(client.studies.stop_trial(study, trial), as_json)
+
+
+@app.command()
+def retry(study: StudyName, trial: TrialNumber, as_json: AsJson = False) -> None:
+    """Queue a failed or cancelled trial again, from its last good checkpoint."""
+    from ladder.client import Client
+
+    with Client() as client:
+        _tell(client.studies.retry_trial(study, trial), as_json)
+
+
+def _tell(info: "TrialRead", as_json: bool) -> None:
+    if as_json:
+        return emit(info)
+    say(f"trial {info.number}  {info.state}  attempt {info.attempt}")
+
+
+@app.command()
 def schedule(
     study: StudyName,
-    trial: Annotated[int, typer.Argument(min=0, help="Its number.")],
+    trial: TrialNumber,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="A YAML list, to train by.")] = False,
     as_json: AsJson = False,
 ) -> None:
