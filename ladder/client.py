@@ -1,16 +1,18 @@
 """The typed client of the API: ``with Client() as client: client.studies.get("digits").best``."""
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from ladder.contests import Contests
+from ladder.events import ProjectEvent, follow_project
 from ladder.external import ExternalWorker
 from ladder.home import connection
 from ladder.http import Http
 from ladder.leases import Leases
 from ladder.server import Registry, Server
 from ladder.studies import Studies
-from ladder.workers import Workers
+from ladder.workers import Queues, Workers
 
 
 class Client:
@@ -30,8 +32,16 @@ class Client:
         self.contests = Contests(self.http)
         self.leases = Leases(self.http)
         self.workers = Workers(self.http)
+        self.queues = Queues(self.http)
         self.registry = Registry(self.http)
         self.server = Server(self.http)
+
+    def events(self, *, after: str | None = None) -> Iterator[ProjectEvent]:
+        """What happens to all studies and workers, as it happens and for ever; a broken stream is taken up by itself.
+
+        ``after`` is the id of an event: what came after it is told first.
+        """
+        return follow_project(self.http, after=after, retries=self.http.retries)
 
     def worker(self, name: str) -> ExternalWorker:
         """A worker of your own, which trains what it leases in this process: see ``ladder.external``."""

@@ -1,13 +1,15 @@
 """A study's event stream over server-sent events: it resumes by itself and ends with the study."""
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from api.schemas.studies import StudyRead
 from api.schemas.trials import EventRead
 from hpo.domain.study import STUDY_ENDED
-from ladder.http import Http
+from ladder.http import API, Http
 from ladder.wire import BROKEN
 
 SILENCE_S = 60.0  # the server sends a comment far more often; a longer silence is a dead connection
@@ -71,12 +73,38 @@ def follow(http: Http, path: str, *, after: int | None, retries: int, live: bool
         time.sleep(PAUSE_S)
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectEvent:
+    """``study-updated`` or ``worker-updated`` with what it says; ``id`` is where a later stream can go on."""
+
+    type: str
+    id: str
+    data: dict[str, Any]
+
+
+def follow_project(http: Http, *, after: str | None, retries: int) -> Iterator[ProjectEvent]:
+    """Events of all studies and workers, for ever. Raises Unreachable after ``retries`` breaks without an event."""
+    cursor, failures = after, 0
+    while True:
+        try:
+            for message in _stream(http, f"{API}/events", cursor):
+                failures = 0
+                cursor = message.id or cursor
+                if message.event != "reset":  # what came before is no longer there: the next events are whole states
+                    yield ProjectEvent(message.event, message.id, json.loads(message.data))
+        except BROKEN as error:
+            failures += 1
+            if failures > retries:
+                raise http.unreachable(error) from error
+        time.sleep(PAUSE_S)
+
+
 def _ended(study: StudyRead) -> bool:
     """Whether nothing more will happen to it: what becomes of its winners is told by events of its own."""
     return study.state in STUDY_ENDED and (study.confirmation is None or study.confirmation.state != "running")
 
 
-def _stream(http: Http, path: str, cursor: int | None) -> Iterator[Message]:
+def _stream(http: Http, path: str, cursor: int | str | None) -> Iterator[Message]:
     headers = {"Accept": "text/event-stream", **({} if cursor is None else {"Last-Event-ID": str(cursor)})}
     with http.open(path, headers=headers, silence_s=SILENCE_S) as response:
         yield from parse(line.decode().rstrip("\r\n") for line in response)

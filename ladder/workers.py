@@ -2,11 +2,12 @@
 
 from urllib.parse import quote
 
-from api.schemas.workers import WorkerIn, WorkerPage, WorkerRead
+from api.schemas.workers import QueueList, QueueRead, WorkerIn, WorkerPage, WorkerRead
 from ladder.calls import Calls
 from ladder.http import API
 
 WorkerReads = list[WorkerRead]
+QueueReads = list[QueueRead]
 
 
 class Workers(Calls):
@@ -35,6 +36,14 @@ class Workers(Calls):
     def delete(self, name: str) -> None:
         """Forget a worker that is lost."""
         self._http.request("DELETE", _path(name))
+
+
+class Queues(Calls):
+    """The queues that workers serve."""
+
+    def list(self) -> QueueReads:
+        """Each with its workers, what they train, and what waits for them."""
+        return self._get(f"{API}/queues", QueueList).items
 
 
 def _path(name: str) -> str:

@@ -43,6 +43,21 @@ def openapi(
     say(json.dumps(schema, indent=None if as_json else 2))
 
 
+def events(
+    after: Annotated[str | None, typer.Option(help="Only past the event with this id.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happens to all studies and workers, until Ctrl-C."""
+    from ladder.client import Client
+
+    with Client() as client:
+        for event in client.events(after=after):
+            if as_json:
+                emit({"type": event.type, "id": event.id, "data": event.data})
+            else:
+                say(f"{event.type}  " + " ".join(f"{name}={value}" for name, value in event.data.items()))
+
+
 def version(as_json: AsJson = False) -> None:
     """Show which Ladder runs here and which one answers, and whether the server is ready."""
     from importlib.metadata import version as installed

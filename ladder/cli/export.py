@@ -71,7 +71,11 @@ def _table(study: str, out: Path, what: What, format_: Format | None, as_json: b
     from ladder.study import format_of
 
     try:
-        form = cast("ApiFormat", format_.value) if format_ is not None else "csv" if str(out) == "-" else format_of(out)
+        form: ApiFormat = "csv"
+        if format_ is not None:
+            form = format_.value
+        elif str(out) != "-":
+            form = format_of(out)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     wanted = cast("ApiWhat", what.value)
@@ -80,7 +84,8 @@ def _table(study: str, out: Path, what: What, format_: Format | None, as_json: b
             # Bytes as the server made them: text mode would change the ends of CSV's lines on some systems.
             for chunk in client.studies.export_chunks(study, what=wanted, format=form):
                 sys.stdout.buffer.write(chunk)
-            return sys.stdout.flush()
+            sys.stdout.flush()
+            return
         try:
             client.studies.export(study, out, what=wanted, format=form)
         except OSError as error:

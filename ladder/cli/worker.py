@@ -1,13 +1,18 @@
-"""``ladder worker`` runs one; ``ladder worker ls`` lists them."""
+"""``ladder worker`` runs one; ``ladder worker ls``, ``drain`` and the like are about all; ``ladder queue ls``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ladder.cli.options import AsJson
-from ladder.cli.output import emit, emit_lines, table
+from ladder.cli.options import AsJson, WorkerName, Yes
+from ladder.cli.output import emit, emit_lines, fields, number, say, table
+from ladder.cli.verbs import confirm
 
-app = typer.Typer(help="Run a worker, or list all workers.", invoke_without_command=True)
+if TYPE_CHECKING:
+    from api.schemas.workers import WorkerRead
+
+app = typer.Typer(help="Run a worker, or look at and drain those that run.", invoke_without_command=True)
+queues = typer.Typer(help="The queues that workers serve.", no_args_is_help=True)
 
 
 @app.callback()
@@ -48,4 +53,85 @@ def ls(as_json: AsJson = False) -> None:
     table(
         ("name", "state", "queue", "device", "trial", "host", "seen"),
         [(w.name, w.state, w.queue, w.device, w.trial, w.host, f"{w.seen_at:%H:%M:%S}") for w in found],
+    )
+
+
+@app.command()
+def get(worker: WorkerName, as_json: AsJson = False) -> None:
+    """Show a worker and what it measured."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.workers.get(worker)
+    _show(found, as_json)
+
+
+@app.command()
+def drain(worker: WorkerName, as_json: AsJson = False) -> None:
+    """Have a worker end its epoch, save, hand its trial back and exit."""
+    from ladder.client import Client
+
+    with Client() as client:
+        _show(client.workers.drain(worker), as_json)
+
+
+@app.command()
+def resume(worker: WorkerName, as_json: AsJson = False) -> None:
+    """Take a drain back that the worker has not heard of yet."""
+    from ladder.client import Client
+
+    with Client() as client:
+        _show(client.workers.resume(worker), as_json)
+
+
+@app.command()
+def rm(worker: WorkerName, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Forget a lost worker. Asks for its name unless --yes."""
+    from ladder.client import Client
+
+    if not yes:
+        confirm(f"worker {worker} from the list", worker)
+    with Client() as client:
+        client.workers.delete(worker)
+    if as_json:
+        return emit({"name": worker, "deleted": True})
+    say(f"forgot {worker}")
+
+
+@queues.callback()
+def _queues() -> None:
+    """The queues that workers serve."""
+
+
+@queues.command("ls")
+def ls_queues(as_json: AsJson = False) -> None:
+    """List the queues: their workers, what these train, and what waits for them."""
+    from ladder.client import Client
+
+    with Client() as client:
+        found = client.queues.list()
+    if as_json:
+        return emit_lines(found)
+    rows = [
+        (q.name, q.workers, q.idle, q.draining, q.lost, q.running, q.waiting, number(q.oldest_wait_s)) for q in found
+    ]
+    table(("queue", "workers", "idle", "draining", "lost", "running", "waiting", "oldest wait s"), rows)
+
+
+def _show(info: "WorkerRead", as_json: bool) -> None:
+    if as_json:
+        return emit(info)
+    stats = {name: value for name, value in info.stats.model_dump().items() if value is not None}
+    fields(
+        {
+            "name": info.name,
+            "state": info.state,
+            "queue": info.queue,
+            "device": info.device,
+            "trial": info.trial,
+            "host": info.host,
+            "started": info.started_at,
+            "seen": info.seen_at,
+            **stats,
+        }
     )
