@@ -54,7 +54,7 @@ def decisions(rows: Sequence[Row[Any]], trial: Row[Any], spec: StudySpec) -> lis
             row.resource,
             f"rung {row.rung}" if row.bracket >= 0 else f"rule {-row.bracket}",
             "–" if row.loss is None else number(spec.objective.value(row.loss)),
-            f"{ordinal(row.rank)} of {row.entries:,}" if row.bracket >= 0 else "–",
+            f"{ordinal(row.rank)} of {row.entries:,}" if row.bracket >= 0 and row.loss is not None else "–",
             _outcome(row, rows, trial),
             row.at,
         )
