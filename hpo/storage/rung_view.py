@@ -77,8 +77,8 @@ UNION (SELECT number FROM rung_entry WHERE {_AT} AND waiting ORDER BY loss, seq 
 UNION (SELECT number FROM rung_entry WHERE {_AT} AND loss <= %(cut)s ORDER BY loss DESC, seq DESC LIMIT %(few)s)
 UNION (SELECT number FROM rung_entry WHERE {_AT} AND loss > %(cut)s ORDER BY loss, seq LIMIT %(few)s)
 UNION SELECT near.number FROM (SELECT min(number) AS low, max(number) AS high FROM rung_entry WHERE {_AT}) ends,
-  generate_series(ends.low, ends.high, greatest(1, (ends.high - ends.low) / %(spread)s)) AS at,
-  LATERAL (SELECT number FROM rung_entry WHERE {_AT} AND number >= at ORDER BY number LIMIT 1) near"""
+  generate_series(ends.low, ends.high, greatest(1, (ends.high - ends.low) / %(spread)s)) AS begin_at,
+  LATERAL (SELECT number FROM rung_entry WHERE {_AT} AND number >= begin_at ORDER BY number LIMIT 1) near"""
 _ENTRIES = """
 SELECT e.number, e.rung, e.loss, e.decision, e.waiting, t.state, t.last_step, t.target_step, g.resource
 FROM rung_entry e

@@ -1,5 +1,6 @@
 """What the head of a study's page says beside its kept counts: a few bounded look-ups, whatever the study's size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -74,3 +75,14 @@ def _eta_s(row: Row[Any], pace: Any, *, unborn: int, max_wall_s: float | None) -
     if max_wall_s is not None and pace.running_s is not None:
         ends.append(max(0.0, max_wall_s - pace.running_s))
     return min(ends, default=None)
+
+
+_BY_NUMBER = """
+SELECT id, number, loss, params, state, last_step, vector FROM trial
+WHERE study_id = %(study)s AND number = ANY(%(numbers)s::int[])"""
+
+
+def by_number(tx: Connection, study: UUID, numbers: Sequence[int]) -> dict[int, Row[Any]]:
+    """Some trials of a study as ``studies.best`` gives them."""
+    rows = tx.exec_driver_sql(_BY_NUMBER, {"study": study, "numbers": list(numbers)})
+    return {row.number: row for row in rows}
