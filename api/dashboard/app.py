@@ -1,6 +1,15 @@
 """The dashboard's routes, in the order in which they are tried."""
 
 from api.dashboard import assets
-from api.dashboard.pages import account, studies
+from api.dashboard.pages import account, studies, study, study_verbs, trial, trials, workers
 
-ROUTERS = (assets.router, account.router, studies.router)
+ROUTERS = (
+    assets.router,
+    account.router,
+    trials.router,
+    trial.router,
+    study.router,
+    study_verbs.router,
+    studies.router,
+    workers.router,
+)
