@@ -18,8 +18,8 @@ from models.datasets import ImageSpec
 
 WARM_UPS = 3
 LATENCY_S = 0.3  # in all, unless one pass takes longer
-# A trial waits for them before its first batch: 100 take a digits trial 20 ms. Measured again and again on a quiet CPU,
-# nine medians of 10 in ten lie within 2 % of each other, those of 100 within 1 %; on a busy CPU neither do.
+# A trial waits for them before its first batch: 100 took a digits trial 20 ms. Measured 30 times over on a quiet CPU, nine
+# medians of 10 in ten were within 2 % of the middle one, those of 100 no closer; on a busy CPU neither number helps.
 MAX_PASSES = 10
 
 
