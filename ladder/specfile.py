@@ -1,42 +1,13 @@
 """Study and contest specs in YAML: read by the rules of YAML 1.2, with the line of every field for errors to name."""
 
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
 from hpo.domain.errors import FieldError
+from hpo.spec.source import CoreLoader, NotYaml, read
 from ladder.errors import LocalError
-
-
-class CoreLoader(yaml.SafeLoader):
-    """SafeLoader by the core schema of YAML 1.2.
-
-    PyYAML reads 1.1, where ``1e-4`` is text, ``no`` is false and ``12:30`` is a number.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-CoreLoader.yaml_implicit_resolvers = {}  # instead of 1.1's, which it would inherit
-for _tag, _pattern, _first in (
-    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
-    ("int", r"^[-+]?[0-9]+$", list("-+0123456789")),
-    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
-    ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", list("-+.")),
-):
-    CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-# 1.1's constructor would read 010 as eight.
-CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(str(node.value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +29,13 @@ class SpecFile:
 def parse(text: str, name: str) -> SpecFile:
     """Read a study spec. Raises LocalError with file and line if it is not YAML, or not a mapping."""
     try:
-        loader = CoreLoader(text)
-        try:
-            root = loader.get_single_node()
-            data = None if root is None else loader.construct_document(root)
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise LocalError(f"{name}:{line}: not valid YAML: {error.problem}", "correct that line") from error
-    except yaml.YAMLError as error:
-        raise LocalError(f"{name}: not valid YAML: {error}".splitlines()[0]) from error
-    if not isinstance(data, dict) or root is None:
-        raise LocalError(f"{name}:1: want a mapping of fields, got {type(data).__name__}", "see examples/")
-    return SpecFile(name, data, dict(_lines(root, "")))
+        source = read(text)
+    except NotYaml as error:
+        line = "" if error.line is None else f":{error.line}"
+        raise LocalError(f"{name}{line}: not valid YAML: {error.problem}", "correct that line") from error
+    if not isinstance(source.data, dict):
+        raise LocalError(f"{name}:1: want a mapping of fields, got {type(source.data).__name__}", "see examples/")
+    return SpecFile(name, source.data, source.lines)
 
 
 def override(data: dict[str, Any], assignment: str) -> None:
@@ -100,14 +64,3 @@ def override(data: dict[str, Any], assignment: str) -> None:
             at[place] = value
         else:
             at = at.setdefault(place, {}) if isinstance(at, dict) else at[place]
-
-
-def _lines(node: yaml.Node, pointer: str) -> Iterator[tuple[str, int]]:
-    yield pointer, node.start_mark.line + 1
-    children: Sequence[tuple[str, yaml.Node]] = ()
-    if isinstance(node, yaml.MappingNode):
-        children = [(str(key.value).replace("~", "~0").replace("/", "~1"), value) for key, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        children = [(str(index), value) for index, value in enumerate(node.value)]
-    for key, value in children:
-        yield from _lines(value, f"{pointer}/{key}")
