@@ -29,9 +29,11 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, ldr_…"}}
     problems = {str(status): said for status, said in responses("too_large", "unsupported_media_type").items()}
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             if path.startswith(PROTECTED):
                 operation["security"] = [{"key": []}]
+                if method == "get":
+                    _revalidated(operation)
             said = operation["responses"]
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
                 said |= {status: problems[status] for status in ("413", "415")}
@@ -41,3 +43,28 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     return document
+
+
+_ETAG = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
+
+
+def _revalidated(operation: dict[str, Any]) -> None:
+    """Tell of ETag and 304 where the answer is JSON."""
+    answer = operation["responses"].get("200", {})
+    if "application/json" not in answer.get("content", {}):
+        return
+    answer["headers"] = answer.get("headers", {}) | _ETAG
+    told = {"description": "not changed since the ETag in If-None-Match", "headers": _ETAG}
+    operation["responses"].setdefault("304", told)
+    parameters = operation.setdefault("parameters", [])
+    if any(one["name"].lower() == "if-none-match" for one in parameters):
+        return
+    parameters.append(
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "an ETag that this route gave: 304 without a body if it still holds",
+            "schema": {"type": "string", "maxLength": 1000},
+        }
+    )

@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from api.dashboard.problems import for_browser, problem_page
+from api.limits import retry_after
 from api.schemas.trials import Problem
 from api.strict_json import MAX_ERRORS
-from hpo.domain.errors import FieldError, InvalidSpec, LadderError
+from hpo.domain.errors import FieldError, InvalidSpec, LadderError, RateLimited
 from hpo.spec.errors import field_errors
 
 log = structlog.get_logger()
@@ -40,16 +41,17 @@ CODES: dict[str, tuple[int, str, str]] = {
     "stale_revision": (412, "Revision is stale", "Read the study again and send its ETag in If-Match."),
     "too_large": (413, "Request body is too large", "The limit is in `detail`."),
     "unsupported_media_type": (415, "Unsupported media type", "Send application/json."),
+    "rate_limited": (429, "Too many requests", "Ask again after the seconds in Retry-After, and less often."),
     "unavailable": (503, "A service behind the API is unavailable", "Try again; /readyz says which one failed."),
     "internal": (500, "Internal error", "A defect: report it with the request id."),
 }
 _BY_STATUS = {400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-              413: "too_large", 415: "unsupported_media_type", 503: "unavailable"}  # fmt: skip
+              413: "too_large", 415: "unsupported_media_type", 429: "rate_limited", 503: "unavailable"}  # fmt: skip
 
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the errors of a route; those that any route may answer are added."""
-    every = {"validation_failed", "malformed", "unauthorized", "forbidden", "unavailable", *codes}
+    every = {"validation_failed", "malformed", "unauthorized", "forbidden", "rate_limited", "unavailable", *codes}
     described: dict[int | str, dict[str, Any]] = {}
     for status in sorted({CODES[code][0] for code in every}):
         names = ", ".join(sorted(code for code in every if CODES[code][0] == status))
@@ -57,7 +59,8 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     return described
 
 
-_REF = {"$ref": "#/components/schemas/Problem"}
+PROBLEM = "#/components/schemas/Problem"
+_REF = {"$ref": PROBLEM}
 
 
 def problem(
@@ -119,7 +122,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(LadderError)
     def ladder_error(request: Request, error: LadderError) -> Response:
         errors = error.errors if isinstance(error, InvalidSpec) else None
-        return problem(request, error.code, error.detail, errors)
+        headers = {"Retry-After": retry_after(error.wait_s)} if isinstance(error, RateLimited) else None
+        return problem(request, error.code, error.detail, errors, headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -1,25 +1,23 @@
 """The web process: its composition root and its start."""
 
-import re
-import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import Histogram
 from pydantic import SecretStr
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
 from api.dashboard.app import ROUTERS as DASHBOARD
 from api.deps import KeyCache, Services
 from api.document import describe
+from api.limits import BURST, Buckets
+from api.middleware import Envelope, Prefix, Revalidation
 from api.routes import (
     artifacts,
     contests,
+    docs,
     events,
     exports,
     health,
@@ -27,6 +25,7 @@ from api.routes import (
     imports,
     leases,
     logs,
+    plots,
     records,
     registry,
     studies,
@@ -43,41 +42,6 @@ from hpo.settings import Settings
 from hpo.storage.db import Db, make_engine
 
 V1 = "/api/v1"
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")
-
-REQUESTS = Histogram(
-    "ladder_http_request_seconds", "Time to answer", ["route", "status"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)  # fmt: skip
-
-
-class Envelope:
-    """Gives every request an id, echoes it, and measures the answer. Plain ASGI: a hop that costs microseconds."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
-        started, status = time.perf_counter(), 500
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            REQUESTS.labels(route, str(status)).observe(time.perf_counter() - started)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -92,6 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
         keys=KeyCache(settings.key_cache_s),
         definitions=definitions,
         turns=Turns(db, definitions),
+        requests=Buckets(settings.requests_per_s, BURST * settings.requests_per_s),
+        failures=Buckets(settings.failed_keys_per_min / 60, settings.failed_keys_per_min),
     )
 
     @asynccontextmanager
@@ -111,14 +77,17 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = parts
+    app.add_middleware(Revalidation)  # the last to be added is the first to see a request
+    app.add_middleware(Prefix, root_path=settings.root_path)
     app.add_middleware(Envelope)
     errors.install(app)
-    v1 = (leases, imports, studies, study_verbs, trials, logs, records, artifacts, exports, importance, contests, events,
-          workers, registry)  # fmt: skip
+    v1 = (leases, imports, studies, study_verbs, trials, logs, records, artifacts, exports, importance, plots, contests,
+          events, workers, registry)  # fmt: skip
     for module in v1:
         app.include_router(module.router, prefix=V1)
     app.include_router(workers.queues, prefix=V1)
     app.include_router(health.router)
+    app.include_router(docs.router)
     for router in DASHBOARD:
         app.include_router(router)
     describe(app)

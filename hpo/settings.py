@@ -10,6 +10,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from hpo.spec.study import EXTERNAL, TRAINER_NAME
 from models.catalog import TRAINERS
 
+_OWN_PATHS = frozenset(
+    {"api", "compare", "docs", "healthz", "login", "logout", "metrics", "problems", "queues", "readyz", "settings"}
+    | {"static", "studies", "version", "workers"}
+)
+
 
 class Settings(BaseSettings):
     """Durations in seconds, sizes in bytes. Each process uses the part it needs; a worker is given no database."""
@@ -34,6 +39,8 @@ class Settings(BaseSettings):
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="URL prefix that a proxy serves it under")
     session_h: float = Field(12.0, gt=0, le=12, description="how long a login to the dashboard lasts")
     requests_per_s: float = Field(100.0, gt=0, description="of one key, but for those that train")
+    failed_keys_per_min: float = Field(60.0, gt=0, description="of one client's address: keys that are not valid")
+    max_artifact_bytes: int = Field(8 << 30, ge=1024, description="of a checkpoint that is put over HTTP")
     max_body_bytes: int = Field(1 << 20, ge=1024)
     db_pool_size: int = Field(16, ge=1)
     statement_timeout_s: float = Field(5.0, gt=0)
@@ -57,6 +64,15 @@ class Settings(BaseSettings):
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
     request_timeout_s: float = Field(10.0, gt=0)
     isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")
+
+    @field_validator("root_path")
+    @classmethod
+    def _apart(cls, path: str) -> str:
+        first = path.split("/")[1] if path else ""
+        if first in _OWN_PATHS:
+            # Whether a proxy has stripped the prefix could not be told from the path.
+            raise ValueError(f"want a prefix that does not begin with a path of the server's own, got {path!r}")
+        return path
 
     @field_validator("trainers", mode="before")
     @classmethod

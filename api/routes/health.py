@@ -3,19 +3,29 @@
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.answers import answer
+from api.dashboard.problems import for_browser
+from api.dashboard.render import page
 from api.deps import Parts
-from api.errors import CODES
-from api.schemas.base import PROTOCOL_VERSION
+from api.errors import CODES, PROBLEM
+from api.schemas.base import PROTOCOL_VERSION, Out
 from hpo.domain.errors import NotFound, Unavailable
 from hpo.storage import migrate
 
 router = APIRouter(tags=["health"])
+
+
+class Explained(Out):
+    code: str
+    status: int
+    title: str
+    meaning: str
 
 
 @router.get("/healthz")
@@ -57,10 +67,18 @@ def get_version() -> dict[str, Any]:
     return {"version": version("ladder-hpo"), "protocol_version": PROTOCOL_VERSION, "schema": migrate.head()}
 
 
-@router.get("/problems/{code}")
-def explain(code: str) -> dict[str, Any]:
+@router.get(
+    "/problems/{code}",
+    response_model=Explained,
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "a page for who asks for HTML"},
+        404: {"description": "not_found", "content": {"application/problem+json": {"schema": {"$ref": PROBLEM}}}},
+    },
+)
+def explain(code: str, request: Request) -> Response:
     """What an error code means and what to do."""
     if code not in CODES:
         raise NotFound(f"there is no problem {code[:100]!r}")
     status, title, meaning = CODES[code]
-    return {"code": code, "status": status, "title": title, "meaning": meaning}
+    told = Explained(code=code, status=status, title=title, meaning=meaning)
+    return page(request, "explained.html", None, told=told) if for_browser(request) else answer(told)

@@ -39,7 +39,7 @@ def add_log_lines(
 
     Of each attempt the newest 2,000 lines and 1 MB are kept.
     """
-    study_id = parts.names.resolve(parts.db, caller.project, study)
+    study_id = parts.names.of_lease(parts.db, caller.project, study)
     lines = [logs.Line(one.position, one.at, one.stream, one.text) for one in body.lines]
 
     def work(tx: Connection) -> tuple[Outcome[None], Stored]:

@@ -117,3 +117,13 @@ class Unavailable(LadderError):
     """Postgres or Redis cannot be reached right now; the same request may succeed later."""
 
     code = "unavailable"
+
+
+class RateLimited(LadderError):
+    """The caller asks more often than it may; the same request will succeed in ``wait_s`` seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, wait_s: float) -> None:
+        super().__init__(detail)
+        self.wait_s = wait_s
