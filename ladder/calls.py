@@ -28,8 +28,9 @@ class Calls:
 
     def _pages(self, path: str, kind: type[Paged], params: Params | None = None) -> Iterator[Paged]:
         token: str | None = None
+        params = {"page_size": PAGE, **(params or {})}
         while True:
-            asked = {**(params or {}), "page_size": PAGE, **({"page_token": token} if token else {})}
+            asked = {**params, **({"page_token": token} if token else {})}
             page = self._get(path, kind, asked)
             yield page
             token = page.next_page_token

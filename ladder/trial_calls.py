@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from api.schemas.trials import (
     TrialRead,
 )
 from hpo.domain.trial import TRIAL_ENDED
-from ladder.calls import Calls, given, study_path, trial_path
+from ladder.calls import PAGE, Calls, given, study_path, trial_path
 from ladder.errors import ApiError
 from ladder.lists import TrialList
 
@@ -45,14 +46,17 @@ class TrialCalls(Calls):
         rung: int | None = None,
         where: Sequence[str] = (),
         order_by: str | None = None,
+        limit: int | None = None,
     ) -> TrialList:
-        """All trials, through all pages; of one ``state`` if given, and of those all that ``where`` lets through.
+        """All trials, through all pages, or the first ``limit``; of one ``state`` if given, and of those all that
+        ``where`` lets through.
 
         A condition is ``field:op:value``, such as ``params.lr:lt:0.01`` or ``value:ge:0.9``.
         """
-        params = given(state=state, rung=rung, where=list(where) or None, order_by=order_by)
+        size = None if limit is None else min(limit, PAGE)
+        params = given(state=state, rung=rung, where=list(where) or None, order_by=order_by, page_size=size)
         pages = self._pages(f"{study_path(study)}/trials", TrialPage, params)
-        return TrialList(trial for page in pages for trial in page.items)
+        return TrialList(islice((trial for page in pages for trial in page.items), limit))
 
     def trial(self, study: str, number: int) -> TrialRead:
         return self._get(trial_path(study, number), TrialRead)
@@ -70,12 +74,12 @@ class TrialCalls(Calls):
         """Queue a failed or cancelled trial again, from its last good checkpoint."""
         return self._post(f"{trial_path(study, number)}/retry", TrialRead)
 
-    def metrics(self, study: str, number: int) -> list[MetricRead]:
-        """The accounted steps of a trial, rising."""
-        path, after = f"{trial_path(study, number)}/metrics", 0
+    def metrics(self, study: str, number: int, *, after_step: int = 0, name: str | None = None) -> list[MetricRead]:
+        """The accounted steps of a trial past ``after_step``, rising; with one metric only if it is named."""
+        path, after = f"{trial_path(study, number)}/metrics", after_step
         steps: list[MetricRead] = []
         while True:
-            page = self._get(path, MetricPage, {"page_size": 1000, "after_step": after})
+            page = self._get(path, MetricPage, {"page_size": 1000, "after_step": after, **given(name=name)})
             steps += page.items
             if page.next_page_token is None:
                 return steps

@@ -1,42 +1,78 @@
-"""A study as it runs: a live table on a terminal, one line per change elsewhere, JSON Lines for programs."""
+"""A study as it runs: a live view on a terminal, one line per event elsewhere, JSON Lines of events for programs."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from api.schemas.studies import RungRead, StudyRead
-from api.schemas.trials import EventRead
-from hpo.domain.study import STUDY_ENDED, StudyState
+from api.schemas.studies import StudyRead
+from api.schemas.trials import EventRead, TrialRead
+from api.schemas.workers import WorkerRead
+from hpo.domain.study import STUDY_ENDED
+from hpo.spec.study import EXTERNAL
 from ladder.client import Client
 from ladder.errors import ApiError, Unreachable
+from ladder.watch_view import Curve, Snapshot, event_line, render
 
 POLL_S, SHORTEST_S = 1.0, 0.2
 PATIENCE_S = 60.0  # an API that is gone for longer ends the watch
+MOST_SHOWN = 8  # running trials with their curves, and workers
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    study: StudyRead
-    rungs: tuple[RungRead, ...]
+def show(client: Client, study: str, *, out: Console, as_json: bool = False) -> Snapshot:
+    """Show the study until it has ended and is confirmed, in the manner that suits ``out``; how it ended.
 
-    @property
-    def ended(self) -> bool:
-        return self.study.state in STUDY_ENDED
+    Without a terminal, or with NO_COLOR, nothing moves: each event is a line.
+    """
+    if out.is_terminal and not as_json and not os.environ.get("NO_COLOR"):
+        last: Snapshot | None = None
+        with Live(console=out, auto_refresh=False) as live:
+            for last in followed(client, study):
+                live.update(render(last), refresh=True)
+        assert last is not None
+        return last
+    for name, event in told(client, study):
+        text = json.dumps({"study": name, **event.model_dump(mode="json")}) if as_json else event_line(event, name)
+        out.file.write(text + "\n")
+        out.file.flush()
+    return Snapshot(client.studies.read(study))
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether the study has finished, and its winners are confirmed if they are to be."""
-        found = self.study.confirmation
-        confirmed = self.study.confirm is None or (found is not None and found.state == "finished")
-        return self.study.state is StudyState.FINISHED and confirmed
+
+def told(client: Client, study: str) -> Iterator[tuple[str, EventRead]]:
+    """The events of the study and of the one that confirms it, each with its study's name, until both have ended."""
+    name = client.studies.read(study).name
+    for event in patient_events(client, study):
+        yield name, event
+        confirming = event.data.get("confirmation")
+        if isinstance(confirming, dict) and confirming.get("state") == "running":
+            other = str(confirming["study"])
+            yield from ((other, each) for each in patient_events(client, other))
+
+
+def patient_events(client: Client, study: str) -> Iterator[EventRead]:
+    """Events as the stream brings them; while it breaks, those that asking every second brings.
+
+    Raises Unreachable once the API has been gone for a minute.
+    """
+    cursor, gone_since, live = None, None, True
+    while True:
+        try:
+            for event in client.studies.events(study, after=cursor, follow=live):
+                cursor, gone_since = event.seq, None
+                yield event
+            if live:
+                return
+            live = True
+        except Unreachable:
+            gone_since = gone_since or time.monotonic()
+            if time.monotonic() - gone_since > PATIENCE_S:
+                raise
+            live = not live
+        time.sleep(POLL_S)
 
 
 def followed(client: Client, study: str) -> Iterator[Snapshot]:
@@ -60,12 +96,13 @@ def snapshots(client: Client, study: str) -> Iterator[Snapshot]:
     changed = threading.Event()
     reader = threading.Thread(target=_listen, args=(client, study, changed), name="events", daemon=True)
     reader.start()
+    looks = _Looks(client, study)
     last, gone_since = None, None
     while True:
         changed.clear()  # before looking: what changes from here on is looked at again
         looked_at = time.monotonic()
         try:
-            now = Snapshot(client.studies.read(study), tuple(client.studies.rungs(study)))
+            now = looks.now()
             gone_since = None
         except Unreachable:
             gone_since = gone_since or looked_at
@@ -81,101 +118,49 @@ def snapshots(client: Client, study: str) -> Iterator[Snapshot]:
         time.sleep(max(0.0, looked_at + SHORTEST_S - time.monotonic()))
 
 
-def show(client: Client, study: str, *, out: Console, as_json: bool = False) -> Snapshot:
-    """Show the study until it has ended and is confirmed, in the manner that suits ``out``; how it ended."""
-    last: Snapshot | None = None
-    if as_json:
-        for last in followed(client, study):
-            out.file.write(json.dumps(as_object(last)) + "\n")
-            out.file.flush()
-    elif out.is_terminal:
-        with Live(console=out, auto_refresh=False) as live:
-            for last in followed(client, study):
-                live.update(render(last), refresh=True)
-    else:
-        written = ""
-        for last in followed(client, study):
-            if (text := line(last)) != written:
-                out.file.write(text + "\n")
-                out.file.flush()
-                written = text
-    assert last is not None
-    return last
+class _Looks:
+    """Looks at one study; the curves of running trials are kept, so that a look asks for their new steps only."""
 
+    def __init__(self, client: Client, study: str) -> None:
+        self._client, self._study = client, study
+        self._curves: dict[int, dict[int, float]] = {}
 
-def as_object(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        **snapshot.study.model_dump(mode="json"),
-        "rungs": [rung.model_dump(mode="json") for rung in snapshot.rungs],
-    }
+    def now(self) -> Snapshot:
+        client = self._client
+        study = client.studies.read(self._study)
+        running = () if study.state in STUDY_ENDED else self._running(study)
+        rungs = tuple(client.studies.rungs(self._study))
+        workers: tuple[WorkerRead, ...] = ()
+        if running and study.trainer.name != EXTERNAL:
+            queue = study.trainer.resources.queue
+            workers = tuple(worker for worker in client.workers.list() if worker.queue == queue)[:MOST_SHOWN]
+        return Snapshot(study, rungs, running, workers)
 
+    def _running(self, study: StudyRead) -> tuple[Curve, ...]:
+        if not study.counts.running:
+            return ()
+        trials = self._client.studies.trials(self._study, state="running", limit=MOST_SHOWN)
+        metric = study.objective.metric
+        return tuple(Curve(trial, tuple(self._curve(trial, metric).items())) for trial in trials)
 
-def line(snapshot: Snapshot) -> str:
-    """All that moves, in one line without colour."""
-    rungs = " ".join(f"{rung.resource}:{rung.reported}" for rung in snapshot.rungs)
-    return f"{snapshot.study.name}  {snapshot.study.state}  {_counts(snapshot)}  {_best(snapshot)}  rungs {rungs}"
-
-
-def event_line(event: EventRead) -> str:
-    """An event in one line without colour."""
-    trial = "" if event.trial is None else f"trial {event.trial}  "
-    facts = " ".join(f"{name}={_word(value)}" for name, value in event.data.items())
-    return f"{event.at:%H:%M:%S}  {event.seq}  {event.type}  {trial}{facts}"
-
-
-def _word(value: object) -> str:
-    return (
-        f"{value:.6g}" if isinstance(value, float) else str(value) if not isinstance(value, dict) else json.dumps(value)
-    )
-
-
-def render(snapshot: Snapshot) -> Group:
-    study = snapshot.study
-    head = Text.assemble((study.name, "bold"), "  ", (str(study.state), _COLOURS.get(study.state, "")))
-    if study.state_reason:
-        head.append(f" ({study.state_reason})")
-    waiting = [Text(condition.message, "yellow") for condition in study.conditions if not condition.status]
-    usage = f"{study.usage.epochs} epochs spent"
-    return Group(
-        head, Text(_counts(snapshot)), Text(f"{_best(snapshot)}   {usage}"), *waiting, rung_table(snapshot.rungs)
-    )
-
-
-def rung_table(rungs: tuple[RungRead, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("bracket", "rung", "resource", "reported", "promoted", "waiting", "running", "cut-off"):
-        table.add_column(column, justify="right")
-    for rung in rungs:
-        cutoff = "-" if rung.cutoff is None else f"{rung.cutoff:.4g}"
-        values = (rung.bracket, rung.rung, rung.resource, rung.reported, rung.promoted, rung.waiting, rung.running)
-        table.add_row(*map(str, values), cutoff)
-    return table
-
-
-_COLOURS = {
-    StudyState.RUNNING: "cyan",
-    StudyState.FINISHED: "green",
-    StudyState.FAILED: "red",
-    StudyState.CANCELLED: "red",
-    StudyState.PAUSED: "yellow",
-}
-
-
-def _counts(snapshot: Snapshot) -> str:
-    return "  ".join(f"{name} {count}" for name, count in snapshot.study.counts.model_dump().items())
-
-
-def _best(snapshot: Snapshot) -> str:
-    best = snapshot.study.best
-    if best is None:
-        return "best -"
-    return f"best {snapshot.study.objective.metric} {best.value:.4f} (trial {best.number}, {best.step} epochs)"
+    def _curve(self, trial: TrialRead, metric: str) -> dict[int, float]:
+        curve = self._curves.setdefault(trial.number, {})
+        known = max(curve, default=0)
+        if trial.last_step > known:
+            for step in self._client.studies.metrics(self._study, trial.number, after_step=known, name=metric):
+                value = step.metrics.get(metric)
+                if value is not None:
+                    curve[step.step] = value
+        return curve
 
 
 def _facts(snapshot: Snapshot) -> tuple[object, ...]:
+    """All that moves but the clocks."""
     study = snapshot.study
     messages = tuple((condition.type, condition.status, condition.message) for condition in study.conditions)
-    return study.state, study.counts, study.best, study.usage, messages, snapshot.rungs
+    running = tuple((curve.trial.number, curve.steps) for curve in snapshot.running)
+    workers = tuple((worker.name, worker.state, worker.trial) for worker in snapshot.workers)
+    return study.state, study.counts, study.best, study.usage, messages, snapshot.rungs, running, workers
 
 
 def _listen(client: Client, study: str, changed: threading.Event) -> None:

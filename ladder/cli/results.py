@@ -52,7 +52,7 @@ def rungs(study: StudyName, as_json: AsJson = False) -> None:
         found = client.studies.rungs(study)
     if as_json:
         return emit_lines(found)
-    from ladder.watch import rung_table
+    from ladder.watch_view import rung_table
 
     console().print(rung_table(tuple(found)))
 

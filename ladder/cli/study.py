@@ -126,7 +126,7 @@ def events(
 ) -> None:
     """Show the log of a study: what happened, in order."""
     from ladder.client import Client
-    from ladder.watch import event_line
+    from ladder.watch_view import event_line
 
     with Client() as client:
         for event in client.studies.events(study, after=after, follow=follow):

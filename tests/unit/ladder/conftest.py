@@ -12,5 +12,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         "curves.PAUSE_S",
         "watch.POLL_S",
         "watch.SHORTEST_S",
+        "trial_calls.POLL_S",
+        "external.WAIT_S",
     ):
         monkeypatch.setattr(f"ladder.{name}", 0.001)

@@ -93,6 +93,13 @@ def problem(status: int, code: str, detail: str = "no", **more: Any) -> Reply:
     return Reply(status, body, {"Content-Type": "application/problem+json"})
 
 
+def stream(*events: dict[str, Any]) -> Reply:
+    """Events of a study as its stream sends them."""
+    at = {"at": "2026-01-02T03:04:05Z", "trial": None, "data": {}}
+    text = "".join(f"id: {one['seq']}\nevent: {one['type']}\ndata: {json.dumps({**at, **one})}\n\n" for one in events)
+    return Reply(200, text, {"Content-Type": "text/event-stream"})
+
+
 STUDY: dict[str, Any] = {
     "id": "0199a000-0000-7000-8000-000000000001",
     "name": "digits",

@@ -9,7 +9,7 @@ import pytest
 
 from ladder.cli import run
 from ladder.ports import free_port
-from tests.unit.ladder.serving import RUNG, STUDY, Reply, problem, serving
+from tests.unit.ladder.serving import RUNG, STUDY, Reply, Scripted, problem, serving, stream
 from tests.unit.ladder.test_client import CONFUSION
 
 SPEC = "name: digits\nobjectives:\n  - {metric: val_acc, direction: maximize}\nsampler: {type: tpe, seed: 7}\n"
@@ -173,22 +173,42 @@ def test_a_file_that_cannot_be_read_is_told_in_a_line(
     assert "Traceback" not in error
 
 
-def test_watching_writes_a_line_per_change_and_fails_with_the_study(
+class Watched:
+    """The event stream, and the study for all else."""
+
+    def __init__(self, server: Scripted) -> None:
+        self._server = server
+
+    def pop(self, _index: int) -> Reply:
+        if self._server.asked[-1].path.endswith("/events"):
+            return stream(
+                {"seq": 1, "type": "trial-reported", "trial": 3, "data": {"step": 1, "loss": 0.25}},
+                {"seq": 2, "type": "study-updated", "data": {"state": "cancelled"}},
+            )
+        return Reply(200, {**STUDY, "state": "cancelled"})
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_watching_without_a_terminal_writes_a_line_per_event_and_fails_with_the_study(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    states = ["running", "running", "cancelled"]
-    monkeypatch.setattr("ladder.watch.snapshots", lambda *_: (snapshot(state) for state in states))
-    assert run(["study", "watch", "digits"]) == 1
-    told = capsys.readouterr()
-    assert [line.split()[1] for line in told.out.splitlines()] == ["running", "cancelled"]
+    with serving(Reply()) as server:
+        server.script = Watched(server)  # type: ignore[assignment]
+        at(server.url, monkeypatch)
+        assert run(["study", "watch", "digits"]) == 1
+        told = capsys.readouterr()
+        assert run(["study", "watch", "digits", "--json"]) == 1
+    assert told.out.splitlines() == [
+        "03:04:05  digits  trial-reported  trial 3  step=1  loss=0.25",
+        "03:04:05  digits  study-updated  state=cancelled",
+    ]
     assert "study digits cancelled" in told.err
-
-
-def snapshot(state: str) -> object:
-    from api.schemas.studies import RungRead, StudyRead
-    from ladder.watch import Snapshot
-
-    return Snapshot(StudyRead.model_validate({**STUDY, "state": state}), (RungRead.model_validate(RUNG),))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["study"], line["seq"], line["data"]) for line in lines] == [
+        ("digits", 1, {"step": 1, "loss": 0.25}), ("digits", 2, {"state": "cancelled"}),
+    ]  # fmt: skip
 
 
 def test_a_wait_that_is_not_met_exits_5(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

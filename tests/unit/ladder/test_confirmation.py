@@ -12,7 +12,7 @@ from ladder import Client
 from ladder.cli import run
 from ladder.errors import WaitTimeout
 from ladder.watch import Snapshot, show
-from tests.unit.ladder.serving import CONFIRMATION, RUNG, STUDY, Reply, Scripted, problem, serving
+from tests.unit.ladder.serving import CONFIRMATION, RUNG, STUDY, Reply, Scripted, problem, serving, stream
 from tests.unit.ladder.test_contests import CONTEST, RESULT, ROW
 from tests.unit.ladder.test_contests import STUDY as ARM
 
@@ -100,13 +100,21 @@ class Replies:
 
     def pop(self, _index: int) -> Reply:
         path = self._server.asked[-1].path
+        if "last-event-id" in self._server.asked[-1].headers:
+            return stream()
+        if path.endswith("digits.confirm/events"):
+            return stream({"seq": 1, "type": "trial-created", "trial": 0})
         if path.endswith("events"):
-            return problem(404, "not_found")
+            confirming = {"state": "running", "study": "digits.confirm"}
+            return stream(
+                {"seq": 7, "type": "study-updated", "data": {"confirmation": confirming}},
+                {"seq": 8, "type": "study-updated"},
+            )
         if path.endswith("rungs"):
             return Reply(200, {"items": [RUNG]})
-        if path.endswith(CONFIRMATION["study_id"]):
+        if path.endswith((CONFIRMATION["study_id"], "digits.confirm")):
             return Reply(200, self._child)
-        read = any(asked.path.endswith(CONFIRMATION["study_id"]) for asked in self._server.asked)
+        read = any(asked.path.endswith((CONFIRMATION["study_id"], "confirm/events")) for asked in self._server.asked)
         return Reply(200, ASKED | {"confirmation": self._confirmation if read else RUNNING})
 
     def __len__(self) -> int:
@@ -118,7 +126,7 @@ def watched(confirmation: dict[str, Any]) -> tuple[Snapshot, list[str]]:
     with serving(Reply()) as server, Client(server.url, "t", retries=0) as client:
         server.script = Replies(server, confirmation=confirmation)  # type: ignore[assignment]
         last = show(client, "digits", out=Console(file=out, width=500))
-    return last, [line.split()[0] for line in out.getvalue().splitlines()]
+    return last, [line.split()[1] for line in out.getvalue().splitlines()]
 
 
 def test_a_watch_follows_on_into_the_confirmation() -> None:
@@ -139,7 +147,7 @@ def test_studies_that_confirm_are_listed_if_asked_for(monkeypatch: pytest.Monkey
         assert run(["study", "ls", "--confirmations"]) == 0
         assert run(["study", "ls"]) == 0
     assert [asked.path for asked in server.asked] == [
-        "/api/v1/studies?confirmations=true&page_size=500",
+        "/api/v1/studies?page_size=500&confirmations=true",
         "/api/v1/studies?page_size=500",
     ]
 

@@ -2,16 +2,33 @@
 
 import io
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from api.schemas.studies import RungRead, StudyRead
+from api.schemas.trials import TrialRead
+from api.schemas.workers import WorkerRead
 from ladder.client import Client
 from ladder.errors import ApiError, Unreachable
-from ladder.watch import Snapshot, line, render, snapshots
-from tests.unit.ladder.serving import RUNG, STUDY, Reply, Scripted, problem, serving
+from ladder.watch import patient_events, show, snapshots
+from ladder.watch_view import Curve, Snapshot, render, sparkline
+from tests.unit.ladder.serving import RUNG, STUDY, Reply, Scripted, problem, serving, stream
+from tests.unit.ladder.test_client import TRIAL
+
+RUNNING = {**TRIAL, "number": 5, "state": "running", "worker": "n1", "params": {"lr": 0.01}, "last_step": 2,
+           "target_step": 9}  # fmt: skip
+WORKER = {
+    "name": "n1", "queue": "cpu", "host": "h", "device": "cpu", "state": "busy", "trial": "digits/5",
+    "started_at": "2026-01-02T03:04:05Z", "seen_at": "2026-01-02T03:04:05Z", "stats": {"util": 0.5},
+}  # fmt: skip
+
+
+def step(number: int) -> dict[str, Any]:
+    return {"step": number, "attempt": 1, "metrics": {"val_acc": number / 10}, "seconds": 1.0,
+            "at": "2026-01-02T03:04:05Z"}  # fmt: skip
 
 
 class Routed:
@@ -23,7 +40,8 @@ class Routed:
 
     def pop(self, _index: int) -> Reply:
         path = self._server.asked[-1].path
-        key = next((key for key in ("events", "rungs") if path.endswith(key)), "study")
+        keys = ("events", "rungs", "metrics", "trials", "workers")
+        key = next((key for key in keys if f"/{key}" in path), "study")
         script = self._scripts[key]
         return script.pop(0) if len(script) > 1 else script[0]
 
@@ -37,7 +55,15 @@ def study(**changes: Any) -> Reply:
 
 def watched(events: list[Reply], looks: list[Reply]) -> list[Snapshot]:
     with serving(Reply()) as server, Client(server.url, "t", retries=0) as client:
-        server.script = Routed(server, study=looks, rungs=[Reply(200, {"items": [RUNG]})], events=events)  # type: ignore[assignment]
+        server.script = Routed(  # type: ignore[assignment]
+            server,
+            study=looks,
+            rungs=[Reply(200, {"items": [RUNG]})],
+            events=events,
+            trials=[Reply(200, {"items": [RUNNING]})],
+            metrics=[Reply(200, {"items": [step(1), step(2)]}), Reply(200, {"items": []})],
+            workers=[Reply(200, {"items": [WORKER]})],
+        )
         return list(itertools.islice(snapshots(client, "digits"), 10))
 
 
@@ -66,30 +92,79 @@ def test_an_unknown_study_cannot_be_watched() -> None:
         watched([problem(404, "not_found")], [problem(404, "not_found")])
 
 
-def shown(width: int = 100, **changes: Any) -> str:
+def shown(width: int = 120, running: tuple[Curve, ...] = (), **changes: Any) -> str:
     out = io.StringIO()
-    snapshot = Snapshot(StudyRead.model_validate({**STUDY, **changes}), (RungRead.model_validate(RUNG),))
-    Console(file=out, width=width).print(render(snapshot))
+    workers = (WorkerRead.model_validate(WORKER),)
+    study = StudyRead.model_validate({**STUDY, **changes})
+    snapshot = Snapshot(study, (RungRead.model_validate(RUNG),), running, workers)
+    Console(file=out, width=width).print(render(snapshot, datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)))
     return out.getvalue()
 
 
-def test_the_table_shows_state_counts_best_and_rungs() -> None:
-    text = shown()
-    assert "running 2" in text
-    assert "val_acc 0.8750 (trial 3, 3 epochs)" in text
-    assert "12 epochs spent" in text
-    assert text.splitlines()[-1].split() == ["0", "0", "1", "4", "1", "2", "1", "0.75"]
+def test_the_view_shows_state_progress_best_and_the_time_that_is_left() -> None:
+    text = shown(budget={"max_trials": 11})
+    assert "digits  running   running 2  complete 1" in text
+    assert "1 of 11 trials   12 epochs spent   1.7 h left at most" in text
+    assert "best val_acc 0.8750 (trial 3, 3 epochs)" in text
+    assert "left" not in shown(state="finished")
 
 
-def test_the_table_says_why_a_study_does_not_move() -> None:
-    condition = {"type": "WorkersAvailable", "status": False, "reason": "x", "message": "queue gpu has 0 live workers"}
-    assert "queue gpu has 0 live workers" in shown(conditions=[condition])
+def test_the_view_shows_the_rungs_with_bars() -> None:
+    row = next(line for line in shown().splitlines() if line.strip().startswith("0"))
+    assert row.split() == ["0", "0", "1", "4", "1", "2", "1", "0.75", "█████▓▓▓▓▓▓▓▓▓▓░░░░░"]
+
+
+def test_the_view_shows_running_trials_with_their_curves_and_workers() -> None:
+    curve = Curve(TrialRead.model_validate(RUNNING), ((1, 0.1), (2, 0.5), (3, 0.9)))
+    lines = [line.split() for line in shown(running=(curve,)).splitlines()]
+    assert ["5", "2/9", "0.9", "▁▅█", "n1", "lr=0.01"] in lines
+    assert ["n1", "busy", "cpu", "50%", "-", "digits/5"] in lines
+
+
+def test_the_view_says_why_a_study_does_not_move_and_what_helps() -> None:
+    condition = {
+        "type": "WorkersAvailable", "status": False, "reason": "x", "message": "queue gpu has 0 live workers",
+        "command": "ladder worker --queue gpu",
+    }  # fmt: skip
+    text = shown(conditions=[condition])
+    assert "queue gpu has 0 live workers\n" in "\n".join(map(str.rstrip, text.splitlines())) + "\n"
+    assert "  ladder worker --queue gpu" in text
     assert "live workers" not in shown(conditions=[{**condition, "status": True}])
 
 
-def test_a_line_holds_what_the_table_holds() -> None:
-    text = line(Snapshot(StudyRead.model_validate({**STUDY, "best": None}), (RungRead.model_validate(RUNG),)))
-    assert "\n" not in text
-    assert "running 2" in text
-    assert "best -" in text
-    assert text.endswith("rungs 1:4")
+@pytest.mark.parametrize(
+    ("values", "drawn"), [([], ""), ([0.5], "▅"), ([2, 2], "▅▅"), ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█")]
+)
+def test_a_sparkline_runs_from_the_lowest_to_the_highest_value(values: list[float], drawn: str) -> None:
+    assert sparkline(values) == drawn
+
+
+def test_a_long_curve_is_drawn_by_its_newest_values() -> None:
+    assert sparkline([9.0, 0.0, 1.0, 2.0], width=3) == "▁▅█"  # of 7 eighths half is rounded to 4
+
+
+def test_a_look_asks_for_the_new_steps_of_running_trials_only() -> None:
+    seen = watched([problem(404, "not_found")], [study(), study(usage={"epochs": 13}), study(state="finished")])
+    assert [one.running[0].steps for one in seen[:-1]] == [((1, 0.1), (2, 0.2))] * (len(seen) - 1)
+    assert seen[-1].running == ()
+
+
+def test_events_go_on_by_asking_again_where_the_stream_cannot_be_kept_open() -> None:
+    first, second = {"seq": 1, "type": "study-updated"}, {"seq": 2, "type": "study-updated"}
+    # A stream that breaks, a look at what is there, and the stream again.
+    script = [study(), Reply(0), stream(first), study(state="finished"), stream(second)]
+    with serving(*script) as server, Client(server.url, "t", retries=0) as client:
+        assert [event.seq for event in patient_events(client, "digits")] == [1, 2]
+    paths = [asked.path.rpartition("/")[2] for asked in server.asked]
+    assert paths == ["digits", "events", "events?follow=false", "digits", "events"]
+    assert server.asked[-1].headers["last-event-id"] == "1"
+
+
+def test_nothing_moves_on_a_terminal_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    ended = study(state="finished")
+    script = [ended, ended, stream({"seq": 1, "type": "study-updated"}), ended]
+    with serving(*script) as server, Client(server.url, "t", retries=0) as client:
+        assert show(client, "digits", out=Console(file=out, force_terminal=True)).succeeded
+    assert out.getvalue() == "03:04:05  digits  study-updated\n"
