@@ -18,8 +18,8 @@ from models.datasets import ImageSpec
 
 WARM_UPS = 3
 LATENCY_S = 0.3  # in all, unless one pass takes longer
-# A trial waits for them before its first batch: 100 took a digits trial 20 ms. Measured 30 times over on a quiet CPU, nine
-# medians of 10 in ten were within 2 % of the middle one, those of 100 no closer; on a busy CPU neither number helps.
+# A trial waits for them before its first batch: 100 took a digits trial 20 ms. Measured 30 times over on a quiet CPU,
+# nine medians of 10 in ten were within 2 % of the middle one, those of 100 no closer; on a busy CPU neither helps.
 MAX_PASSES = 10
 
 
