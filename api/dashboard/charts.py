@@ -7,7 +7,7 @@ database, no template.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from api.dashboard.render import number
@@ -114,6 +114,8 @@ def chart(
     scales = _scales(rungs, entries, climbers, floor=floor, shared=scale == "shared")
     lane_y = {why: floor + 16 + LANE * index for index, why in enumerate(lanes)}
     swarm = _Swarm(room * 0.36)
+    top = rungs[-1].rung if rungs else 0
+    entries = [replace(one, fate="complete") if one.rung == top and one.fate == "promoted" else one for one in entries]
     placed: dict[tuple[int, int], tuple[float, float]] = {}
     dots: dict[str, list[Dot]] = {fate: [] for fate in FATES}
     beyond = 0

@@ -20,13 +20,18 @@ NEIGHBOURS = 4  # brackets offered on either side of the one that is shown
 
 @dataclass(frozen=True, slots=True)
 class RungsView:
-    """``lanes`` are those that may be chosen, out of ``lanes_in_all``; ``title`` names the chosen one."""
+    """``lanes`` are those that may be chosen, out of ``lanes_in_all``; ``title`` names the chosen one.
+
+    ``word`` is what a column is called: trials are compared at rungs, rules take looks.
+    """
 
     title: str
     says: str
     lane: Lane
     lanes: list[tuple[Lane, str]]
     lanes_in_all: int
+    last_bracket: int
+    word: str
     table: list[Rung]
     chart: Chart
 
@@ -59,7 +64,7 @@ def rungs_view(
             rung=r.rung,
             resource=r.resource,
             reported=r.entries,
-            promoted=r.promoted,
+            promoted=r.promoted if r.rung < counts[-1].rung else 0,  # a rule notes that the whole ones go on, too
             waiting=r.waiting,
             running=running.get(r.rung, 0),
             cutoff=None,
@@ -95,6 +100,8 @@ def rungs_view(
         lane=lane,
         lanes=[(one, _name(spec, one)) for one in near],
         lanes_in_all=len(lanes),
+        last_bracket=max(0, *(one.bracket for one in lanes)),
+        word="rung" if lane.bracket >= 0 else "look",
         table=columns,
         chart=drawn,
     )
