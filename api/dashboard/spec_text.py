@@ -58,14 +58,18 @@ def _differing(model: Any, at: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _short(value: Any) -> str:
-    if value is None:
+    if value in (None, "", (), {}):
         return "–"
     if hasattr(type(value), "model_fields"):
-        value = value.model_dump(mode="json", exclude_defaults=True)
+        value = _departures(value)
     elif isinstance(value, tuple):
-        value = [
-            one.model_dump(mode="json", exclude_defaults=True) if hasattr(one, "model_dump") else one for one in value
-        ]
+        value = [_departures(one) if hasattr(one, "model_dump") else one for one in value]
     text = yaml.dump(value, Dumper=CoreDumper, default_flow_style=True, width=10**6, allow_unicode=True)
     text = text.removesuffix("...\n").strip()
     return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def _departures(model: Any) -> dict[str, Any]:
+    """What a part was given, with its type, which tells it from others of its kind."""
+    told: dict[str, Any] = {"type": model.type} if hasattr(model, "type") else {}
+    return told | model.model_dump(mode="json", exclude_defaults=True)
