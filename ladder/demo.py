@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,8 +44,21 @@ class Outcome:
     url: str
 
 
-def run(*, trials: int, workers: int, port: int, stay: bool, home: Path | None, out: Console, as_json: bool) -> int:
-    """Run the demo; its exit code. ``home`` keeps the data, None puts them in a temporary directory."""
+def run(
+    trials: int,
+    workers: int,
+    port: int,
+    *,
+    stay: bool,
+    home: Path | None,
+    out: Console,
+    as_json: bool,
+    started: Callable[[str, str], None],
+) -> int:
+    """Run the demo; its exit code. ``home`` keeps the data, None puts them in a temporary directory.
+
+    ``started`` is told the stack's address and its admin key once it runs.
+    """
     shown = Console(stderr=True) if as_json else out
     started_at = time.monotonic()
     with signals_interrupt(), ExitStack() as cleanup:
@@ -58,6 +71,7 @@ def run(*, trials: int, workers: int, port: int, stay: bool, home: Path | None, 
             stack.wait_workers()
         except StackError as error:
             raise StackError(error.message, "`ladder demo --home DIR` keeps the logs") from error
+        started(stack.url, stack.token)
         with Client(stack.url, stack.token) as client:
             made = client.studies.create(_spec(client, trials))
             last = show(client, made.id, out=shown)

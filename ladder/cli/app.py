@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("up")(server.up)
 app.command("demo")(server.demo)
+app.command("open")(server.open_)
 app.command("api")(server.api)
 app.command("control")(server.control)
 app.add_typer(worker.app, name="worker")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ladder.cli import completion
 from ladder.cli.options import AsJson, HomeDir
 from ladder.cli.output import console, emit, say, talk
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from hpo.settings import Settings
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the API on 127.0.0.1; 0 takes any free one.")]
+RootPath = Annotated[
+    str | None,
+    typer.Option(help="URL prefix that a proxy serves it under (LADDER_ROOT_PATH).", show_default=False),
+]
 WorkerCount = Annotated[int, typer.Option("--workers", min=0, max=256, help="Worker processes.")]
 
 
@@ -24,6 +29,7 @@ def up(
     queue: Annotated[str, typer.Option(help="Queue of the workers.")] = "cpu",
     data_root: Annotated[Path | None, typer.Option(help="Where data sets lie.", show_default=False)] = None,
     home: HomeDir = None,
+    root_path: RootPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Postgres, Redis, API, control and workers. Data are kept."""
@@ -35,6 +41,8 @@ def up(
     env = operator_env()
     if data_root is not None:
         env["LADDER_DATA_ROOT"] = str(data_root.expanduser().absolute())
+    if root_path is not None:
+        env["LADDER_ROOT_PATH"] = root_path
     stack = LocalStack(where, port=port, workers=workers, queue=queue, settings_env=env)
 
     def ready() -> None:
@@ -46,8 +54,27 @@ def up(
             say(f"workers    {len(stack.workers)} on queue {queue}")
             say(f"token      in {stack.home.client_file}; `ladder` on this machine finds it by itself")
             say("Ctrl-C stops it; the data stay")
+        _tell_login(stack.url, stack.token)
 
     until_stopped(stack, ready=ready, talk=talk)
+
+
+def open_(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="Its page; else all studies.", autocompletion=completion.studies),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the dashboard in a browser; that of the local stack is logged in at once."""
+    from ladder.dashboard import open_page
+    from ladder.home import connection
+
+    shown = open_page(connection(None, None)[0], study)
+    if as_json:
+        emit({"url": shown})
+    else:
+        say(shown)
 
 
 def demo(
@@ -61,16 +88,32 @@ def demo(
     """Run a real study of a small CNN on real images, on a stack of its own that leaves nothing behind."""
     from ladder.demo import run
 
-    return run(trials=trials, workers=workers, port=port, stay=not exit_, home=home, out=console(), as_json=as_json)
+    return run(
+        *(trials, workers, port),
+        stay=not exit_,
+        home=home,
+        out=console(),
+        as_json=as_json,
+        started=_tell_login,
+    )
+
+
+def _tell_login(url: str, token: str) -> None:
+    """Only of a stack of this machine: whoever has the line is its administrator."""
+    from ladder.dashboard import login_url
+
+    talk(f"dashboard  {login_url(url, token)}")
+    talk("           Open it to be logged in. Keep it to yourself: the line holds this stack's admin key.")
 
 
 def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on (LADDER_HOST).", show_default=False)] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="LADDER_PORT.", show_default=False)] = None,
+    root_path: RootPath = None,
     as_json: AsJson = False,
 ) -> int:
     """Run one replica of the API."""
-    settings = settings_from(host=host, port=port)
+    settings = settings_from(host=host, port=port, root_path=root_path)
     _check_port(settings.host, settings.port)
     from api.main import run_api
 
