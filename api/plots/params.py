@@ -1,9 +1,11 @@
 """Params against the objective: slice, parallel coordinates, rank and contour, all at one rung; and the values' EDF."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from optuna.visualization import plot_edf, plot_parallel_coordinate, plot_rank, plot_slice
+from optuna.visualization import plot_edf, plot_rank, plot_slice
+from optuna.visualization._parallel_coordinate import _DimensionInfo, _get_parallel_coordinate_info
 from optuna.visualization._utils import COLOR_SCALE
 
 from api.plots.figure import Drawn, traces_of
@@ -36,15 +38,48 @@ def draw_slice(seen: Seen, ask: Ask) -> Drawn:
 
 
 def draw_parallel(seen: Seen, ask: Ask) -> Drawn:
-    """Several objectives have an axis each; lines are then coloured by the front they are on."""
+    """Lines whose axes can be brushed, over Optuna's scales; it draws a trace a line since version 5, which cannot be.
+
+    Several objectives have an axis each; lines are then coloured by the front they are on. Values on a logarithmic axis
+    are exponents of ten, as ``meta`` of the trace says; a parameter that a trial has not is at the tick None.
+    """
     params = seen.chosen(ask, LINED)
     if (nothing := _nothing(seen, params)) is not None:
         return nothing
-    several = len(seen.spec.objectives) > 1
-    study = _all(seen, params) if several else _one(seen, ask, params)
-    names = [param.name for param in params]
-    data, layout = traces_of(plot_parallel_coordinate(study, names, target_name=seen.objective(ask).metric))
-    return _drawn(seen, data, layout, params)
+    feasible = [one for one in seen.observations if one.feasible]
+    shown = replace(seen, observations=feasible or seen.observations)
+    params = tuple(param for param in params if any(param.name in one.params for one in shown.observations))
+    study = _all(shown, params) if len(seen.spec.objectives) > 1 else _one(shown, ask, params)
+    # In Optuna's order: by name.
+    names = sorted(param.name for param in params)
+    info = _get_parallel_coordinate_info(study, names, target_name=seen.objective(ask).metric)
+    objectives = [dimension.label for dimension in info.dims_objectives]
+    dimensions = [*info.dims_objectives, *info.dims_params]
+    colorbar: dict[str, Any] = {"title": {"text": info.colorbar_title}}
+    trace = {
+        "type": "parcoords",
+        "dimensions": [_dimension(one, name) for one, name in zip(dimensions, [*objectives, *names], strict=True)],
+        "labelangle": 30,
+        "labelside": "bottom",
+        "line": {
+            "color": list(info.color_values),
+            "colorscale": _scale(),
+            "reversescale": info.reverse_scale,
+            "showscale": True,
+            "colorbar": colorbar,
+        },
+        "meta": {"log": [one.is_log for one in dimensions], "categorical": [one.is_cat for one in dimensions]},
+    }
+    left_out = len(seen.observations) - len(shown.observations)
+    reason = f"{left_out} infeasible trial{'s' * (left_out != 1)} left out" if left_out else None
+    return replace(_drawn(shown, [trace], {}, params), params=tuple(names), reason=reason)
+
+
+def _dimension(one: _DimensionInfo, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"label": one.label, "name": name, "values": list(one.values)}
+    if one.range[0] < one.range[1]:
+        told["range"] = list(one.range)
+    return told | {"tickvals": one.tickvals, "ticktext": one.ticktext} if one.ticktext else told
 
 
 def draw_rank(seen: Seen, ask: Ask) -> Drawn:
@@ -74,7 +109,7 @@ def draw_contour(seen: Seen, ask: Ask) -> Drawn:
         "y": _ticks(found.y),
         "z": found.best,
         "colorbar": {"title": {"text": objective.metric}},
-        "colorscale": [[at / (len(COLOR_SCALE) - 1), colour] for at, colour in enumerate(COLOR_SCALE)],
+        "colorscale": _scale(),
         "connectgaps": True,
         "contours": {"coloring": "heatmap"},
         "hovertemplate": f"{x.name} %{{x}}<br>{y.name} %{{y}}<br>best %{{z}}<extra></extra>",
@@ -176,6 +211,10 @@ def _shown(param: Param, value: ParamValue) -> Any:
 
 def _ticks(axis: Axis) -> list[Any]:
     return [_shown(axis.param, value) for value in axis.at]
+
+
+def _scale() -> list[list[Any]]:
+    return [[at / (len(COLOR_SCALE) - 1), colour] for at, colour in enumerate(COLOR_SCALE)]
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
