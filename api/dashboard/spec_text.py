@@ -72,4 +72,4 @@ def _short(value: Any) -> str:
 def _departures(model: Any) -> dict[str, Any]:
     """What a part was given, with its type, which tells it from others of its kind."""
     told: dict[str, Any] = {"type": model.type} if hasattr(model, "type") else {}
-    return told | model.model_dump(mode="json", exclude_defaults=True)
+    return {**told, **model.model_dump(mode="json", exclude_defaults=True)}
