@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.audit import audit
-from tests.integration.api.caller import V1, Api, Json, problem, refused, spec
+from tests.integration.api.caller import V1, Api, Json, problem, refused
 
 ASHA = {"type": "asha", "min_resource": 1, "max_resource": 3, "reduction_factor": 3}
 
