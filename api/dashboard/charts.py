@@ -204,7 +204,7 @@ def _scale(losses: Sequence[float], floor: float) -> _Scale:
     """From the best to the worst, but for outliers: beyond one and a half times the way to nine tenths of them."""
     if not losses:
         return _Scale(0.0, 1.0, floor)
-    best, nine_tenths = losses[0], losses[int(0.9 * (len(losses) - 1))]
+    best, nine_tenths = losses[0], losses[math.ceil(0.9 * (len(losses) - 1))]
     limit = best + 1.5 * (nine_tenths - best)
     return _Scale(best, max(nine_tenths, min(losses[-1], limit)), floor)
 

@@ -64,7 +64,9 @@ def _short(value: Any) -> str:
         value = _departures(value)
     elif isinstance(value, tuple):
         value = [_departures(one) if hasattr(one, "model_dump") else one for one in value]
-    text = yaml.dump(value, Dumper=CoreDumper, default_flow_style=True, width=10**6, allow_unicode=True)
+    text = yaml.dump(
+        value, Dumper=CoreDumper, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    )
     text = text.removesuffix("...\n").strip()
     return text if len(text) <= 200 else f"{text[:199]}…"
 

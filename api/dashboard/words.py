@@ -103,7 +103,7 @@ def _report(data: Mapping[str, Any], objective: Objective) -> str:
 
 
 def _finish(data: Mapping[str, Any], objective: Objective) -> str:
-    end = data.get("end_class") or data.get("state") or ""
+    end = data.get("end_class") or data.get("state") or "ended"
     text = ENDS.get(end, str(end))
     by = " by a person" if data.get("by") == "user" else ""
     if isinstance(data.get("loss"), int | float):
