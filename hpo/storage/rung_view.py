@@ -90,7 +90,7 @@ ORDER BY e.rung, e.loss, e.seq"""
 
 def lanes(tx: Connection, study: UUID) -> list[Lane]:
     """The brackets that have rungs, then the lanes of the stopping rules in their order."""
-    running: dict[int, int] = dict(tx.exec_driver_sql(_RUNNING_BY, {"study": study}).tuples().all())
+    running: dict[int, int] = {row[0]: row[1] for row in tx.exec_driver_sql(_RUNNING_BY, {"study": study})}
     rows = tx.exec_driver_sql(_LANES, {"study": study, "limit": LANES})
     return [Lane(r.bracket, r.rungs, r.resource, r.entries, int(r.waiting), running.get(r.bracket, 0)) for r in rows]
 
@@ -103,7 +103,7 @@ def rungs(tx: Connection, study: UUID, bracket: int) -> Sequence[Row[Any]]:
 def running_to(tx: Connection, study: UUID, bracket: int) -> dict[int, int]:
     """How many trials train towards each rung of a bracket."""
     rows = tx.exec_driver_sql(_RUNNING_TO, {"study": study, "bracket": bracket})
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def climbers(tx: Connection, study: UUID, bracket: int) -> list[Climber]:

@@ -90,7 +90,7 @@ class Visit:
     allow: tuple[str, ...] = ()
 
     def go(self, path: str) -> Page:
-        self.page.goto(self.url + path)
+        self.page.goto(self.url + path, wait_until="domcontentloaded")  # figures load after the page
         return self.page
 
     def hear(self, message: ConsoleMessage) -> None:
@@ -133,7 +133,7 @@ def open_browser(chromium: Browser, site: Site) -> Iterator[Open]:
             color_scheme="dark" if theme == "dark" else "light",
             reduced_motion="reduce",
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         contexts.append(context)
         page = context.new_page()
         visit = Visit(page, url or site.url)

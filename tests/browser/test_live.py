@@ -118,7 +118,7 @@ def test_every_page_works_under_a_prefix(site: Site, web_settings: Settings, ope
         tabs = ("rungs", "params", "pareto", "timeline", "config", "events", "trials", "trials/0")
         for path in ["/", study, *(f"{study}/{tab}" for tab in tabs), "/studies/new", "/workers", "/compare", "/docs"]:
             visit.go(path)
-            visit.page.wait_for_function("document.querySelectorAll('[data-plot] .loading').length === 0")
+            expect(visit.page.locator("[data-plot] .loading")).to_have_count(0)
             for link in visit.page.locator("a[href^='/'], form[action^='/']").all():
                 target = link.get_attribute("href") or link.get_attribute("action") or ""
                 assert target.startswith("/ladder/"), f"{path}: {target}"

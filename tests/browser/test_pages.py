@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 from hpo.settings import Settings
 from tests.browser.conftest import Open, Site, Visit
@@ -96,16 +96,15 @@ def test_a_page_is_quiet_fits_and_is_accessible(
     if case.name == "trial" and state == "empty":
         visit.allow = ("/trials/0",)  # there is none: the page of a 404
     visit.go(case.path.replace("{s}", study))
-    page.wait_for_load_state("load")
     islands = page.locator("[data-plot]")
     for index in range(islands.count()):
         islands.nth(index).scroll_into_view_if_needed()
     if state == "loading":
         assert page.locator("[data-plot] .skeleton").count() == islands.count()
     elif state == "error":
-        assert page.locator("[data-plot] button:has-text('Retry')").count() == islands.count()
+        expect(page.locator("[data-plot] button:has-text('Retry')")).to_have_count(islands.count())
     else:
-        page.wait_for_function("document.querySelectorAll('[data-plot] .loading').length === 0")
+        expect(page.locator("[data-plot] .loading")).to_have_count(0)
     look(visit, axe)
     visit.assert_quiet()
     for route in held:
