@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.dashboard.cookie import token_of
 from api.limits import Buckets
+from api.live import Live
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import Forbidden, RateLimited, Unauthorized
 from hpo.doorbell import Doorbell
@@ -94,6 +95,7 @@ class Services:
     turns: Turns
     requests: Buckets  # by key
     failures: Buckets  # by client's address: keys that let nobody in
+    live: Live
     names: StudyNames = field(default_factory=StudyNames)
 
     @property

@@ -13,6 +13,7 @@ from api.dashboard.app import ROUTERS as DASHBOARD
 from api.deps import KeyCache, Services
 from api.document import describe
 from api.limits import BURST, Buckets
+from api.live import Live
 from api.middleware import Envelope, Prefix, Revalidation
 from api.routes import (
     artifacts,
@@ -58,11 +59,13 @@ def create_app(settings: Settings) -> FastAPI:
         turns=Turns(db, definitions),
         requests=Buckets(settings.requests_per_s, BURST * settings.requests_per_s),
         failures=Buckets(settings.failed_keys_per_min / 60, settings.failed_keys_per_min),
+        live=Live(db, live_s=3 * settings.heartbeat_s),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        parts.live.close()
         parts.doorbell.close()
         engine.dispose()
 

@@ -40,6 +40,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{STUDY}/best"): (READ, None),
     ("GET", f"{STUDY}/pareto"): (READ, None),
     ("GET", f"{STUDY}/events"): (READ, None),
+    ("GET", f"{V1}/events"): (READ, None),
     ("GET", f"{STUDY}/curves"): (READ, None),
     ("GET", f"{STUDY}/warm-start"): (READ, None),
     **{("POST", f"{STUDY}/{verb}"): (WRITE, None) for verb in VERBS},
@@ -94,6 +95,7 @@ def _send(api: Api, route: tuple[str, str], token: str | None, study: str = "s")
     body = ROUTES[route][1]
     url = path.format(study=study, number=0, name="step-1.safetensors", worker="w", code="malformed", contest="c",
                       plot="history")  # fmt: skip
+    url += "?follow=false" if path == f"{V1}/events" else ""  # it has no end
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {"Authorization": ""}
     if isinstance(body, bytes):
         return api.call(method, url, raw=body, headers=headers | {"X-Ladder-Lease": LEASE["lease"]})
