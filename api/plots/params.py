@@ -1,16 +1,21 @@
 """Params against the objective: slice, parallel coordinates, rank and contour, all at one rung; and the values' EDF."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from optuna.visualization import plot_edf, plot_rank, plot_slice
-from optuna.visualization._parallel_coordinate import _DimensionInfo, _get_parallel_coordinate_info
+from optuna.visualization._parallel_coordinate import (
+    _DimensionInfo,
+    _get_parallel_coordinate_info,
+    _get_parallel_coordinate_plot,
+)
 from optuna.visualization._utils import COLOR_SCALE
 
 from api.plots.figure import Drawn, traces_of
 from api.plots.seen import NO_LEVEL, Ask, Seen
-from hpo.analysis.frozen_study import FrozenStudy, frozen, label, shown_distribution, shown_value
+from hpo.analysis.frozen_study import FrozenStudy, frozen, label, numeric_choices, shown_distribution, shown_value
 from hpo.analysis.landscape import Axis, landscape
 from hpo.analysis.observations import Observation
 from hpo.domain.history import ParamValue
@@ -38,48 +43,51 @@ def draw_slice(seen: Seen, ask: Ask) -> Drawn:
 
 
 def draw_parallel(seen: Seen, ask: Ask) -> Drawn:
-    """Lines whose axes can be brushed, over Optuna's scales; it draws a trace a line since version 5, which cannot be.
+    """A line a trial in SVG, as Optuna draws them: ``parcoords`` of plotly.js compiles code, which our CSP forbids.
 
-    Several objectives have an axis each; lines are then coloured by the front they are on. Values on a logarithmic axis
-    are exponents of ten, as ``meta`` of the trace says; a parameter that a trial has not is at the tick None.
+    Several objectives have an axis each; lines are then coloured by the front they are on. Lines have points, so that
+    an axis can be brushed: what is selected tells its trial in the ``meta`` of its trace, and ``layout.meta`` has the
+    scales, from which an axis runs from 0 to 1. Values on a logarithmic one are exponents of ten.
     """
     params = seen.chosen(ask, LINED)
     if (nothing := _nothing(seen, params)) is not None:
         return nothing
-    feasible = [one for one in seen.observations if one.feasible]
-    shown = replace(seen, observations=feasible or seen.observations)
-    params = tuple(param for param in params if any(param.name in one.params for one in shown.observations))
-    study = _all(shown, params) if len(seen.spec.objectives) > 1 else _one(shown, ask, params)
-    # In Optuna's order: by name.
-    names = sorted(param.name for param in params)
+    # Optuna sorts the lines by choices that are numbers, and tells nobody; it leaves them as they are if it finds them so.
+    numbers = sorted(
+        (p for p in params if isinstance(p, CategoricalParam) and numeric_choices(p)), key=lambda p: p.name
+    )
+    observations = sorted(seen.observations, key=lambda one: [_place(one, param) for param in numbers])
+    ours = replace(seen, observations=observations)
+    study = _all(ours, params) if len(seen.spec.objectives) > 1 else _one(ours, ask, params)
+    names = sorted(param.name for param in params)  # Optuna's order
     info = _get_parallel_coordinate_info(study, names, target_name=seen.objective(ask).metric)
-    objectives = [dimension.label for dimension in info.dims_objectives]
+    data, layout = traces_of(_get_parallel_coordinate_plot(info))
+    for trace, at in zip(data, info.draw_order, strict=False):  # the legend and the colour bar follow
+        number = observations[at].number
+        trace |= {"mode": "lines+markers", "marker": {"size": 3}, "name": f"#{number}", "meta": {"number": number}}
+    for annotation in layout["annotations"]:
+        del annotation["font"]  # its grey cannot be read on a dark page
     dimensions = [*info.dims_objectives, *info.dims_params]
-    colorbar: dict[str, Any] = {"title": {"text": info.colorbar_title}}
-    trace = {
-        "type": "parcoords",
-        "dimensions": [_dimension(one, name) for one, name in zip(dimensions, [*objectives, *names], strict=True)],
-        "labelangle": 30,
-        "labelside": "bottom",
-        "line": {
-            "color": list(info.color_values),
-            "colorscale": _scale(),
-            "reversescale": info.reverse_scale,
-            "showscale": True,
-            "colorbar": colorbar,
-        },
-        "meta": {"log": [one.is_log for one in dimensions], "categorical": [one.is_cat for one in dimensions]},
+    objectives = [dimension.label for dimension in info.dims_objectives]
+    scales = [_scale_of(one, name) for one, name in zip(dimensions, [*objectives, *names], strict=True)]
+    layout |= {"dragmode": "select", "selectdirection": "v", "meta": {"dimensions": scales}}
+    return _drawn(seen, data, layout, params)
+
+
+def _place(one: Observation, param: Param) -> float:
+    """In the order of an axis: a parameter that the trial has not comes first."""
+    return float(one.params[param.name]) if param.name in one.params else -math.inf
+
+
+def _scale_of(one: _DimensionInfo, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "range": list(one.range),
+        "log": one.is_log,
+        "categorical": one.is_cat,
+        "tickvals": one.tickvals,
+        "ticktext": one.ticktext,
     }
-    left_out = len(seen.observations) - len(shown.observations)
-    reason = f"{left_out} infeasible trial{'s' * (left_out != 1)} left out" if left_out else None
-    return replace(_drawn(shown, [trace], {}, params), params=tuple(names), reason=reason)
-
-
-def _dimension(one: _DimensionInfo, name: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"label": one.label, "name": name, "values": list(one.values)}
-    if one.range[0] < one.range[1]:
-        told["range"] = list(one.range)
-    return told | {"tickvals": one.tickvals, "ticktext": one.ticktext} if one.ticktext else told
 
 
 def draw_rank(seen: Seen, ask: Ask) -> Drawn:

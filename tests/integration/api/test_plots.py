@@ -73,8 +73,7 @@ def test_every_plot_is_a_figure(filled: Api, plot: str, study: str) -> None:
         assert found["meta"]["shown"] > 0
         assert found["meta"]["revision"] == 3 * SIZE + 1
     if plot in ("parallel", "slice", "contour", "rank", "edf", "importance"):
-        assert found["meta"]["at_step"] == 9
-        assert found["meta"]["shown"] == AT_NINE or (study, plot) == ("two", "parallel")
+        assert (found["meta"]["at_step"], found["meta"]["shown"]) == (9, AT_NINE)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -137,9 +136,7 @@ def test_three_objectives_have_a_front_in_space_and_more_are_told_where_to_look(
     else:
         assert found["meta"]["reason"].endswith("see the parallel coordinates")
     assert len(draws(api, "hypervolume")["data"][0]["x"]) == 4
-    lines = draws(api, "parallel")["data"][0]
-    assert [axis["name"] for axis in lines["dimensions"]] == [*metrics, "x"]
-    assert lines["line"]["color"] == [0.0] * 4, "all are on the first front"
+    assert draws(api, "parallel")["layout"]["xaxis"]["ticktext"] == [*metrics, "x"]
 
 
 def test_curves_are_what_was_reported_with_a_line_at_each_rung(filled: Api) -> None:
@@ -190,21 +187,38 @@ def test_the_trial_that_a_confirmation_ends_with_is_no_result_of_the_search(api:
     assert draws(api, "slice")["meta"]["shown"] == 87, "two of 90 failed"
 
 
-def test_lines_can_be_brushed_on_scales_of_their_own(filled: Api) -> None:
-    found = draws(filled, "parallel")["data"][0]
-    axes = {axis["name"]: axis for axis in found["dimensions"]}
-    assert list(axes) == ["val_acc", "decay", "dropout", "lr", "momentum", "norm", "optimizer", "width"]
-    assert all(len(axis["values"]) == AT_NINE for axis in axes.values())
-    ours = [one for one in trials(filled).values() if one["rung"] == 2]
-    exponents = sorted(math.log10(one["params"]["lr"]) for one in ours)
-    assert sorted(axes["lr"]["values"]) == pytest.approx(exponents, rel=1e-6)
-    assert found["meta"]["log"] == [name in ("lr", "decay") for name in axes]
-    assert set(axes["optimizer"]["ticktext"]) == {"sgd", "adamw", "lamb"}
-    assert set(axes["norm"]["ticktext"]) == {"true", "false"}
-    missing = axes["momentum"]["tickvals"][axes["momentum"]["ticktext"].index("None")]
-    assert axes["momentum"]["values"].count(missing) == sum("momentum" not in one["params"] for one in ours)
-    constrained = draws(filled, "parallel", study="two")
-    assert constrained["meta"]["reason"].endswith("infeasible trials left out")
+def test_a_line_knows_its_trial_and_an_axis_its_scale(filled: Api) -> None:
+    found = draws(filled, "parallel")
+    scales = found["layout"]["meta"]["dimensions"]
+    assert [scale["name"] for scale in scales] == [
+        "val_acc", "decay", "dropout", "lr", "momentum", "norm", "optimizer", "width"
+    ]  # fmt: skip
+    assert [scale["name"] for scale in scales if scale["log"]] == ["decay", "lr"]
+    assert set(scales[6]["ticktext"]) == {"sgd", "adamw", "lamb"}
+    known, lines = trials(filled), [trace for trace in found["data"] if "meta" in trace]
+    assert len(lines) == AT_NINE
+    for line in lines:
+        params = known[line["meta"]["number"]]["params"]
+        low, high = scales[3]["range"]
+        assert low + (high - low) * line["y"][3] == pytest.approx(math.log10(params["lr"]), abs=1e-5)
+        shown = scales[6]["ticktext"][round(2 * line["y"][6])]
+        assert shown == params["optimizer"]
+        assert (line["y"][4] == 0) == ("momentum" not in params), "what a trial has not is at the tick None"
+    assert {trace["line"]["dash"] for trace in draws(filled, "parallel", study="two")["data"] if "meta" in trace} == {
+        "solid",
+        "dot",
+    }
+
+
+def test_lines_over_choices_that_are_numbers_know_their_trials_too(api: Api) -> None:
+    batch = {"type": "categorical", "name": "batch", "choices": [128, 32, 64]}
+    api.create(search_space=[batch], enqueue=[{"batch": size} for size in (64, 128, 32, 64)])
+    for trial in api.ask(count=4):
+        api.report(trial, 3, trial["number"] / 10)
+    found = draws(api, "parallel")
+    lines = {trace["meta"]["number"]: trace["y"] for trace in found["data"] if "meta" in trace}
+    assert lines == {0: [0, 0.5], 1: [0.3333333, 1], 2: [0.6666667, 0], 3: [1, 0.5]}
+    assert found["layout"]["meta"]["dimensions"][1]["ticktext"] == ["32", "64", "128"]
 
 
 def test_params_and_objective_choose_what_is_shown(filled: Api) -> None:
