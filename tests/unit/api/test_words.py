@@ -22,7 +22,7 @@ ACCURACY = Objective(metric="val_acc", direction="maximize")
             {"step": 3, "loss": -0.5, "rung": 1, "decision": "continue", "target": 9},
             "0.5 after epoch 3, at rung 1: goes on to epoch 9",
         ),
-        ("trial-paused", {"step": 1, "loss": -0.2, "rung": 0, "decision": "pause"}, "0.2 after epoch 1, at rung 0: waits"),
+        ("trial-paused", {"step": 1, "rung": 0, "decision": "pause"}, "no value after epoch 1, at rung 0: waits"),
         ("trial-promoted", {"rung": 1, "target": 9}, "promoted from rung 1, trains on to epoch 9"),
         ("trial-requeued", {"end_class": "infra", "step": 6}, "its worker went away, goes on from epoch 6"),
         ("trial-requeued", {"retried": True}, "tried again by a person, begins anew"),
