@@ -52,11 +52,10 @@ def draw_parallel(seen: Seen, ask: Ask) -> Drawn:
     params = seen.chosen(ask, LINED)
     if (nothing := _nothing(seen, params)) is not None:
         return nothing
-    # Optuna sorts the lines by choices that are numbers, and tells nobody; it leaves them as they are if it finds them so.
-    numbers = sorted(
-        (p for p in params if isinstance(p, CategoricalParam) and numeric_choices(p)), key=lambda p: p.name
-    )
-    observations = sorted(seen.observations, key=lambda one: [_place(one, param) for param in numbers])
+    # Optuna sorts the lines by choices that are numbers and tells nobody: what it finds sorted stays as it is.
+    sorts = [param for param in params if isinstance(param, CategoricalParam) and numeric_choices(param)]
+    sorts.sort(key=lambda param: param.name)
+    observations = sorted(seen.observations, key=lambda one: [_place(one, param) for param in sorts])
     ours = replace(seen, observations=observations)
     study = _all(ours, params) if len(seen.spec.objectives) > 1 else _one(ours, ask, params)
     names = sorted(param.name for param in params)  # Optuna's order
@@ -65,12 +64,13 @@ def draw_parallel(seen: Seen, ask: Ask) -> Drawn:
     for trace, at in zip(data, info.draw_order, strict=False):  # the legend and the colour bar follow
         number = observations[at].number
         trace |= {"mode": "lines+markers", "marker": {"size": 3}, "name": f"#{number}", "meta": {"number": number}}
+    data[-1]["marker"]["colorbar"].pop("tickvals", None)  # one for each of dozens of fronts
     for annotation in layout["annotations"]:
         del annotation["font"]  # its grey cannot be read on a dark page
     dimensions = [*info.dims_objectives, *info.dims_params]
     objectives = [dimension.label for dimension in info.dims_objectives]
     scales = [_scale_of(one, name) for one, name in zip(dimensions, [*objectives, *names], strict=True)]
-    layout |= {"dragmode": "select", "selectdirection": "v", "meta": {"dimensions": scales}}
+    layout |= {"dragmode": "select", "meta": {"dimensions": scales}}
     return _drawn(seen, data, layout, params)
 
 
