@@ -84,13 +84,12 @@ def ours(stack: LocalStack, trials: int, studies: int, runs: int) -> list[Cost]:
     crowd(stack.database_url.replace("+psycopg2", ""), made.id, trials)
     costs = []
     with httpx.Client(base_url=stack.url, timeout=60, headers={"Accept": "text/html"}) as browser:
-        browser.post("/login", data={"token": stack.token}).raise_for_status()
+        browser.post("/login", data={"token": stack.token}, follow_redirects=True).raise_for_status()
         api = "/api/v1/studies/crowd/trials?page_size=50&order_by=-value"
-        token = None
+        middle = api
         for _ in range(20):
-            token = browser.get(api, params={"page_token": token} if token else {}).json()["next_page_token"]
+            middle = f"{api}&page_token={browser.get(middle).json()['next_page_token']}"
         for name, path in PAGES.items():
-            middle = f"{api}&page_token={token}"
             costs.append(measure(name, asking(browser, path or middle), runs))
             print(f"{name}: p95 {costs[-1].p95_ms:.0f} ms", file=sys.stderr)
         for kind in KINDS:
