@@ -13,6 +13,7 @@ from api.deps import Parts, Reader, Services
 from api.errors import responses
 from api.routes.importance import RETRY_S, IfNoneMatch, Objective, Study, check_objective, importance_of
 from api.schemas.analysis import CompareItem, Comparison, Figure
+from api.views import values_of
 from hpo.analysis.importance import Method
 from hpo.domain.errors import FieldError, InvalidSpec, NotFound
 from hpo.lifecycle.analyses import Question
@@ -231,6 +232,7 @@ def _item(tx: Connection, of: Compared) -> CompareItem:
         metric=spec.objective.metric,
         direction=spec.objective.direction,
         value=None if row is None or row.loss is None else spec.objective.value(row.loss),
+        values=None if row is None else values_of(row, spec),
         last_step=None if row is None else row.last_step,
         trials=head.next_number,
         epochs=head.spent if number is None or row is None else row.last_step,

@@ -52,6 +52,9 @@ class CompareItem(Out):
     metric: str
     direction: Literal["maximize", "minimize"]
     value: float | None
+    values: list[float] | None = Field(
+        None, description="of all objectives at the newest stop, where there are several"
+    )
     last_step: int | None
     trials: int = Field(description="of the study")
     epochs: int = Field(description="of the trial where trials are compared, else of the study")

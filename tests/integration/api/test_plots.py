@@ -336,6 +336,13 @@ def test_a_comparison_says_where_configurations_differ(api: Api) -> None:
         ("c", "running", by_study["items"][1]["trials"], 3),
     ]
     assert by_study["differing"] == ["x"]
+    assert {one["values"] for one in by_study["items"]} == {None}
+
+
+def test_a_trial_of_several_objectives_is_compared_in_all_of_them(filled: Api) -> None:
+    (item,) = filled.get(f"{V1}/compare?t=two/9").json()["items"]
+    assert item["values"] == trials(filled, "two")[9]["values"]
+    assert item["value"] == item["values"][0]
 
 
 def test_what_cannot_be_compared_is_refused(filled: Api, other: Api) -> None:
