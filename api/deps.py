@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
@@ -23,6 +24,8 @@ from hpo.settings import Settings
 from hpo.storage import studies as stored
 from hpo.storage.db import Db
 from hpo.storage.keys import Caller, Scope, verify
+
+UPLOADS = 8
 
 
 class KeyCache:
@@ -96,6 +99,8 @@ class Services:
     requests: Buckets  # by key
     failures: Buckets  # by client's address: keys that let nobody in
     live: Live
+    # of threads that take in checkpoints
+    uploads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(UPLOADS))
     names: StudyNames = field(default_factory=StudyNames)
 
     @property

@@ -41,12 +41,23 @@ CODES: dict[str, tuple[int, str, str]] = {
     "stale_revision": (412, "Revision is stale", "Read the study again and send its ETag in If-Match."),
     "too_large": (413, "Request body is too large", "The limit is in `detail`."),
     "unsupported_media_type": (415, "Unsupported media type", "Send application/json."),
+    "range_not_satisfiable": (416, "Range lies outside", "Content-Range tells how many bytes there are."),
     "rate_limited": (429, "Too many requests", "Ask again after the seconds in Retry-After, and less often."),
     "unavailable": (503, "A service behind the API is unavailable", "Try again; /readyz says which one failed."),
     "internal": (500, "Internal error", "A defect: report it with the request id."),
 }
-_BY_STATUS = {400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-              413: "too_large", 415: "unsupported_media_type", 429: "rate_limited", 503: "unavailable"}  # fmt: skip
+_BY_STATUS = {
+    400: "malformed",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+    429: "rate_limited",
+    503: "unavailable",
+}
 
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:

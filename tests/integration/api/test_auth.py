@@ -69,6 +69,7 @@ ROUTES: dict[tuple[str, str], tuple[set[str] | None, Any]] = {
     ("GET", f"{TRIAL}/logs"): (READ, None),
     ("POST", f"{TRIAL}/logs"): (TRAIN, LEASE | {"lines": [LOG_LINE]}),
     **{("GET", f"{V1}/{kind}"): (READ, None) for kind in ("trainers", "samplers", "schedulers", "rules")},
+    ("HEAD", ARTIFACT): (READ, None),
     ("PUT", ARTIFACT): (TRAIN, b"bytes"),
     ("POST", f"{TRIAL}/heartbeat"): (TRAIN, LEASE),
     ("POST", f"{TRIAL}/report"): (TRAIN, LEASE | {"step": 1, "metrics": {"loss": 1}}),
