@@ -53,18 +53,21 @@ StackFactory = Callable[..., LocalStack]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: a file is one piece of work, and the long ones come first."""
-    if not ONE_OF_SEVERAL:
-        return
+    """With several processes the long files come first."""
+    if ONE_OF_SEVERAL:
+        items.sort(key=lambda item: next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99))
 
-    def rank(item: pytest.Item) -> int:
-        return next((place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
 
-    items.sort(key=rank)
-    for item in items:
-        path = item.nodeid.partition("::")[0]
-        group = next((together for together in TOGETHER if path.startswith(together)), path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file is one piece of work for a process; the fault tests are one altogether: they share a fleet."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((path for path in TOGETHER if nodeid.startswith(path)), super()._split_scope(nodeid))
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The committed OpenAPI document as tests walk it: operations with parameters and answers, references resolved."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,10 +49,13 @@ class Operation:
         return resolve(found)
 
 
-def operations() -> Iterator[Operation]:
-    for path, methods in document()["paths"].items():
-        for method, said in methods.items():
-            yield Operation(method.upper(), path, said)
+@cache
+def operations() -> list[Operation]:
+    return [
+        Operation(method.upper(), path, said)
+        for path, methods in document()["paths"].items()
+        for method, said in methods.items()
+    ]
 
 
 def resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ def settings(postgres: Postgres, redis_server: Redis, tmp_path_factory: pytest.T
         checkpoint_root=Path(tmp_path_factory.mktemp("checkpoints")),
         key_cache_s=30,
         requests_per_s=1e6,
+        failed_keys_per_min=1e6,
         max_body_bytes=1 << 20,
         statement_timeout_s=5,
     )

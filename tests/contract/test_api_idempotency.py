@@ -96,6 +96,37 @@ def _leased(verb: str, body: Json, other: Json) -> Callable[[Api], Request]:
     return make
 
 
+def _stop_trial(api: Api) -> Request:
+    api.create(budget={"max_trials": 4, "max_concurrent": 4})
+    one, two = (trial["number"] for trial in api.ask(count=2))
+    return Request(f"/studies/s/trials/{one}/stop", None, Request(f"/studies/s/trials/{two}/stop", None))
+
+
+def _retry_trial(api: Api) -> Request:
+    api.create(budget={"max_trials": 4, "max_concurrent": 4})
+    trials = api.ask(count=2)
+    for trial in trials:
+        error = {"type": "ValueError", "message": "x", "traceback": "", "retryable": False}
+        assert api.tell(trial, state="failed", error=error).status_code == 200
+    one, two = (trial["number"] for trial in trials)
+    return Request(f"/studies/s/trials/{one}/retry", None, Request(f"/studies/s/trials/{two}/retry", None))
+
+
+def _extend(api: Api) -> Request:
+    api.create(advance=False)
+    return Request("/studies/s/extend", {"budget": {"max_trials": 9}}).instead({"budget": {"max_trials": 10}})
+
+
+def _worker(verb: str) -> Callable[[Api], Request]:
+    def make(api: Api) -> Request:
+        for name in ("w", "v"):
+            body = {"queue": "cpu", "protocol_version": 3}
+            assert api.call("PUT", f"/workers/{name}", body, scope="worker").status_code == 200
+        return Request(f"/workers/w/{verb}", None, Request(f"/workers/v/{verb}", None))
+
+    return make
+
+
 def _lines(text: str) -> Json:
     return {"lines": [{"position": 1, "at": "2026-01-01T00:00:00Z", "stream": "out", "text": text}]}
 
@@ -113,6 +144,14 @@ SAMPLES: Mapping[str, Callable[[Api], Request]] = {
     f"{STUDY}/resume": _verb("resume", "pause"),
     f"{STUDY}/stop": _verb("stop"),
     f"{STUDY}/cancel": _verb("cancel"),
+    f"{STUDY}/archive": _verb("archive", "cancel"),
+    f"{STUDY}/unarchive": _verb("unarchive", "cancel", "archive"),
+    f"{STUDY}/extend": _extend,
+    f"{STUDY}/clone": _on_study("clone", {"name": "t"}, {"name": "u"}),
+    f"{V1}/workers/{{worker}}/drain": _worker("drain"),
+    f"{V1}/workers/{{worker}}/resume": _worker("resume"),
+    f"{TRIAL}/stop": _stop_trial,
+    f"{TRIAL}/retry": _retry_trial,
     f"{STUDY}/ask": _ask,
     f"{STUDY}/trials": _on_study("trials", {"params": {"x": 0.5}}, {"params": {"x": 0.25}}),
     f"{TRIAL}/heartbeat": _leased("heartbeat", {}, ANOTHER),
