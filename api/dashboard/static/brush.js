@@ -1,37 +1,53 @@
-// A brush on the parallel coordinates filters the table of top trials; a row's button brushes its trial.
+// A box drawn on an axis of the parallel coordinates chooses rows of the top trials; a row's button chooses its line.
 (() => {
   "use strict";
+  const chosen = new Map(); // axis -> [low, high], as shares of its height
+  let single = null; // the number of the one trial that is shown
   const figure = () => document.querySelector("#linked .js-plotly-plot");
-  const axes = () => figure().data[0]?.dimensions ?? [];
   const rows = () => [...document.querySelectorAll("#top tbody tr")];
-  // Where an axis has a row's value: a word at its tick, a number on a log axis at its exponent. NaN where it has none.
-  const place = (axis, row) => {
-    const params = JSON.parse(row.dataset.params), start = axis.label.replace(/\.\.\.$/, "");
-    const value = axis === axes()[0] ? row.dataset.value : params[Object.keys(params).find((name) => name.startsWith(start))];
-    const tick = axis.ticktext?.indexOf(String(value)) ?? -1;
-    return tick >= 0 ? axis.tickvals[tick] : axis.ticktext ? Math.log10(value) : Number(value);
+  // Where the axes have a row's values, NaN where it has none.
+  const heights = (row) => {
+    const params = JSON.parse(row.dataset.params);
+    return figure().layout.meta.dimensions.map(({ name, range: [low, high], log, categorical, tickvals, ticktext }, axis) => {
+      const value = axis ? params[name] : row.dataset.value;
+      const at = categorical ? tickvals[ticktext.indexOf(String(value))] : log ? Math.log10(value) : Number(value);
+      return high > low ? (at - low) / (high - low) : 0;
+    });
   };
-  const brush = (ranges) => window.Plotly.restyle(figure(), Object.fromEntries(ranges.map((range, i) => [`dimensions[${i}].constraintrange`, [range]])), [0]);
+  const fits = (number, at) => single === null ? [...chosen].every(([axis, [low, high]]) => at[axis] >= low && at[axis] <= high) : number === single;
 
-  function filter() {
-    const chosen = figure() ? axes().filter((axis) => axis.constraintrange) : [];
+  function show() {
+    if (!figure() || !rows().length) return;
+    const any = chosen.size > 0 || single !== null, of = rows().length;
     for (const row of rows()) {
-      row.hidden = !chosen.every((axis) => [axis.constraintrange].flat(Array.isArray(axis.constraintrange[0]) ? 1 : 0)
-        .some(([low, high]) => place(axis, row) >= low && place(axis, row) <= high));
-      row.classList.toggle("more", !chosen.length && row.rowIndex > 10);
+      row.hidden = any && !fits(Number(row.dataset.number), heights(row));
+      row.classList.toggle("more", !any && row.rowIndex > 10);
     }
     const left = rows().filter((row) => !row.hidden).length;
-    if (rows().length) document.getElementById("brushed").textContent = chosen.length ? `${left} of the best ${rows().length} are chosen` : `the best ${rows().length}`;
-    document.getElementById("unbrush").hidden = !chosen.length;
+    document.getElementById("brushed").textContent = any ? `${left} of the best ${of} are chosen` : `the best ${of}`;
+    document.getElementById("unbrush").hidden = !any;
+    const lines = figure().data.map((line, i) => [line, i]).filter(([line]) => line.meta?.number >= 0);
+    window.Plotly.restyle(figure(), { opacity: lines.map(([line]) => !any ? 0.5 : fits(line.meta.number, line.y) ? 1 : 0.05) }, lines.map(([, i]) => i));
   }
+  function clear() { chosen.clear(); single = null; show(); }
+
   document.addEventListener("click", (event) => {
+    if (event.target.id === "unbrush") clear();
     const row = event.target.closest("#top .mark")?.closest("tr");
-    if (!figure() || !(row || event.target.id === "unbrush")) return;
-    brush(axes().map((axis, i) => {
-      const at = row && i ? place(axis, row) : NaN, near = (Math.max(...axis.values) - Math.min(...axis.values)) / 500 || 0.01;
-      return Number.isFinite(at) ? [at - near, at + near] : null;
-    }));
+    if (row) { chosen.clear(); single = single === Number(row.dataset.number) ? null : Number(row.dataset.number); show(); }
   });
-  document.addEventListener("ladder:drawn", (event) => { if (event.target.closest("#linked")) { figure().removeAllListeners("plotly_restyle"); figure().on("plotly_restyle", filter); filter(); } });
-  document.addEventListener("htmx:after:swap", filter);
+  document.addEventListener("ladder:drawn", (event) => {
+    if (!event.target.closest("#linked")) return;
+    for (const name of ["plotly_selected", "plotly_deselect"]) figure().removeAllListeners(name);
+    figure().on("plotly_deselect", clear);
+    figure().on("plotly_selected", (box) => {
+      if (!box?.range) return;
+      const [left, right] = box.range.x, axes = figure().layout.meta.dimensions.keys();
+      single = null;
+      for (const axis of axes) if (axis >= left && axis <= right) chosen.set(axis, [...box.range.y].sort((a, b) => a - b));
+      show();
+    });
+    show();
+  });
+  document.addEventListener("htmx:after:swap", show);
 })();
