@@ -6,12 +6,15 @@ it is, ``y`` as a YAML value, ``l`` as a list and ``m`` as a mapping without the
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from api.dashboard.spec_text import CoreDumper
 from api.registry_views import samplers, schedulers
+from api.schemas.registry import EntryRead
 from hpo.domain.errors import FieldError, Malformed
 from hpo.spec.base import SpecModel
 from hpo.spec.source import NotYaml, read
@@ -92,6 +95,17 @@ class Drawn:
     summaries: Mapping[str, str]
 
 
+@cache
+def _entries() -> tuple[tuple[str, list[EntryRead]], ...]:
+    return ("sampler", samplers()), ("scheduler", schedulers())
+
+
+@cache
+def _schema_of(kind: type[BaseModel]) -> Json:
+    found: Json = kind.model_json_schema()["properties"]
+    return found
+
+
 class _Errors:
     """Hands each error to the first that asks for its place."""
 
@@ -155,7 +169,7 @@ def _fitting(spec: Json) -> Json:
         model = PARAMS.get(row.get("type"))
         for name in [name for name in row if model is not None and name not in model.model_fields]:
             del row[name]
-    for name, entries in (("sampler", samplers()), ("scheduler", schedulers())):
+    for name, entries in _entries():
         part = spec.get(name, {})
         known = next((one.schema_["properties"] for one in entries if one.name == part.get("type")), None)
         for entry in [entry for entry in part if known is not None and entry not in known]:
@@ -195,7 +209,7 @@ def draw(spec: Json, errors: Sequence[FieldError], installed: Sequence[str]) -> 
     names = [*TRAINERS, EXTERNAL, *installed]
     summaries = {}
     parts: dict[str, list[Field]] = {}
-    for name, entries in (("sampler", samplers()), ("scheduler", schedulers())):
+    for name, entries in _entries():
         part = _part(spec, name)
         kind = part.get("type", "auto")
         chosen = next((one for one in entries if one.name == kind), None)
@@ -334,7 +348,7 @@ def _config_schema(trainer: Json) -> Json | None:
         kind = info.kind(config if isinstance(config, dict) else {})
     except InvalidConfig:
         kind = info.config
-    found: Json = dict(kind.model_json_schema()["properties"])
+    found: Json = dict(_schema_of(kind))
     if info.chosen_by:  # the variant stands first: it decides on the others
         found = {info.chosen_by: {**found.get(info.chosen_by, {}), "type": "string"}, **found}
     return found

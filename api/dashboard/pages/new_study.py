@@ -21,13 +21,14 @@ from api.dashboard.spec_form import BLANK, Json, change, draw, parse, text_of
 from api.dashboard.spec_text import dumped
 from api.deps import Parts, Services
 from api.registry_views import trainers
-from api.routes.studies import _dry_run as dry_run
-from api.schemas.studies import DryRun, StudyCreate
+from api.schemas.studies import StudyCreate
 from api.strict_json import loads
 from api.views import study_read
 from hpo.domain.errors import FieldError, InvalidSpec, LadderError, Malformed, NameTaken, NotFound
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
+from hpo.plan import Plan, Spread, plan, spread
+from hpo.spec.confirm import epochs_to_confirm
 from hpo.spec.errors import errors_of
 from hpo.spec.source import NotYaml, Source, read
 from hpo.spec.study import StudySpec
@@ -44,13 +45,22 @@ Tab = Literal["form", "yaml"]
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What would come of a study. ``spread`` is simulated, which takes a while: only where it is asked for."""
+
+    plan: Plan
+    spread: Spread | None
+    confirm_epochs: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """A specification as it was sent, and what is wrong with it or what would come of it."""
 
     data: Json
     body: StudyCreate | None = None
     spec: StudySpec | None = None
-    plan: DryRun | None = None
+    outlook: Outlook | None = None
     errors: Sequence[FieldError] = ()
 
 
@@ -92,7 +102,7 @@ def _to_clone(tx: Connection, project: UUID, ref: str) -> str:
     return dumped({**spec, "name": f"{row.name[:90]}-copy"})
 
 
-def _judge(parts: Services, data: Any, errors: Sequence[FieldError] = ()) -> Judged:
+def _judge(parts: Services, data: Any, errors: Sequence[FieldError] = (), *, simulate: bool = False) -> Judged:
     """Whether a study could be made of it; ``errors`` were found before."""
     if not isinstance(data, dict):
         wanted = FieldError("", "not_an_object", f"want a mapping of fields, got {type(data).__name__}")
@@ -101,12 +111,13 @@ def _judge(parts: Services, data: Any, errors: Sequence[FieldError] = ()) -> Jud
         clean = loads(json.dumps(data).encode())
         body = StudyCreate.model_validate(clean)
         spec = lifecycle.normalise(body.to_spec(), installed=parts.settings.trainers)
-        plan = dry_run(spec, None, 1)
+        around = spread(spec, workers=1) if simulate else None
+        outlook = Outlook(plan(spec), around, epochs_to_confirm(spec))
     except ValidationError as error:
         return Judged(data, errors=_first_of_each([*errors, *errors_of(error, clean)]))
     except InvalidSpec as error:
         return Judged(data, errors=_first_of_each([*errors, *error.errors]))
-    return Judged(data, None if errors else body, None if errors else spec, plan, errors)
+    return Judged(data, None if errors else body, None if errors else spec, outlook, errors)
 
 
 def _first_of_each(errors: Sequence[FieldError]) -> list[FieldError]:
@@ -119,7 +130,12 @@ def send_form(request: Request, parts: Parts, form: Form) -> Response:
     """Check what was sent, change its rows or create the study, as the button says; a dry run only checks."""
     tab: Tab = "yaml" if form.text("tab") == "yaml" else "form"
     do, text = form.text("do"), form.text("yaml").replace("\r\n", "\n")
-    judged, source = _read_yaml(parts, text) if tab == "yaml" else (_read_form(parts, form), None)
+    asked = do == "validate"
+    source: Source | None = None
+    if tab == "yaml":
+        judged, source = _read_yaml(parts, text, simulate=asked)
+    else:
+        judged = _read_form(parts, form, simulate=asked)
     if do.startswith(("add:", "remove:")) and tab == "form":
         change(judged.data, do)
         judged = _judge(parts, judged.data)
@@ -139,10 +155,10 @@ def send_form(request: Request, parts: Parts, form: Form) -> Response:
             judged, refused = Judged(judged.data, errors=[FieldError(where, error.code, error.detail)]), error
     status = 422 if creates and (judged.errors or refused) else 200
     shown = partial(_draw, request, parts, form.viewer, tab, judged, status=status, text=text, source=source)
-    return shown(key=form.text("key"), checked=do == "validate")
+    return shown(key=form.text("key"), checked=asked)
 
 
-def _read_yaml(parts: Services, text: str) -> tuple[Judged, Source | None]:
+def _read_yaml(parts: Services, text: str, *, simulate: bool = False) -> tuple[Judged, Source | None]:
     if len(text) > MAX_TEXT:
         long = FieldError("", "too_long", f"at most {MAX_TEXT:,} characters, got {len(text):,}")
         return Judged({}, errors=[long]), None
@@ -151,10 +167,10 @@ def _read_yaml(parts: Services, text: str) -> tuple[Judged, Source | None]:
     except NotYaml as error:
         at = "" if error.line is None else f"line {error.line}: "
         return Judged({}, errors=[FieldError("", "not_yaml", f"{at}{error.problem}")]), None
-    return _judge(parts, source.data), source
+    return _judge(parts, source.data, simulate=simulate), source
 
 
-def _read_form(parts: Services, form: Form) -> Judged:
+def _read_form(parts: Services, form: Form, *, simulate: bool) -> Judged:
     items = [(name, value) for name, value in form.fields.multi_items() if isinstance(value, str)]
     data, errors = parse(items)
     extra = form.text("extra").replace("\r\n", "\n")
@@ -168,7 +184,7 @@ def _read_form(parts: Services, form: Form) -> Judged:
             data = {**{str(name): value for name, value in more.items()}, **data}
         else:
             errors.append(FieldError("/extra", "not_an_object", "want a mapping of fields, such as labels: {team: a}"))
-    return _judge(parts, data, errors)
+    return _judge(parts, data, errors, simulate=simulate)
 
 
 def _create(request: Request, parts: Services, form: Form, body: StudyCreate, spec: StudySpec, *, start: bool) -> None:
