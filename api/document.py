@@ -1,5 +1,6 @@
 """What FastAPI's own OpenAPI document lacks: problems as every error's body, and the key that calls need."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -42,7 +43,28 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
                 said["422"] = problems["422"]
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
+    for name, model in components["schemas"].items():
+        # Generators of clients name classes by it: what is read and what is written must not share one.
+        model["title"] = name
+        _tell_defaults(model)
     return document
+
+
+def _tell_defaults(schema: Any, *, named: bool = False) -> None:
+    """Objects as defaults go into the description: generators of clients refuse models that have one.
+
+    ``named``: the keys of ``schema`` are fields' names.
+    """
+    if isinstance(schema, list):
+        for one in schema:
+            _tell_defaults(one)
+    if not isinstance(schema, dict):
+        return
+    if not named and isinstance(schema.get("default"), dict):
+        default = f"default: {json.dumps(schema.pop('default'))}"
+        schema["description"] = f"{schema['description']}; {default}" if "description" in schema else default
+    for key, one in schema.items():
+        _tell_defaults(one, named=not named and key == "properties")
 
 
 _ETAG = {"ETag": {"description": "for If-None-Match", "schema": {"type": "string"}}}
