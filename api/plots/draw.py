@@ -79,13 +79,13 @@ def _read(
         return lambda: (progress.draw_history(Seen(spec, head, None, found, sample), ask), revision)
     if plot == "pareto" and len(spec.objectives) in (2, 3):
         sample = progress.FRONT.halved(halvings)
-        found, members, _ = progress.read_front(tx, Seen(spec, head), sample)
+        found, members = progress.read_front(tx, Seen(spec, head), sample)
         return lambda: (progress.draw_pareto(Seen(spec, head, None, found, sample), members), revision)
     if plot == "pareto":
         return lambda: (progress.draw_pareto(Seen(spec, head), set()), revision)
     if plot == "hypervolume":
-        rows = figures.vectors(tx, study, len(spec.objectives)) if len(spec.objectives) > 1 else []
-        return lambda: (progress.draw_hypervolume(Seen(spec, head), rows), revision)
+        fronts = progress.read_fronts(tx, Seen(spec, head)) if len(spec.objectives) > 1 else None
+        return lambda: (progress.draw_hypervolume(Seen(spec, head), fronts), revision)
     if plot == "timeline":
         attempts = figures.newest_attempts(tx, study, last_seq=revision, limit=timeline.MOST >> halvings)
         return lambda: (timeline.draw_timeline(Seen(spec, head), attempts), revision)

@@ -1,6 +1,6 @@
 """How a study has got on: its history, its Pareto front and the hypervolume below it."""
 
-from collections.abc import Sequence
+from itertools import groupby
 
 from optuna.visualization import plot_optimization_history, plot_pareto_front
 from optuna.visualization._hypervolume_history import _get_hypervolume_history_plot, _HypervolumeHistoryInfo
@@ -12,14 +12,15 @@ from hpo.analysis.frozen_study import FrozenStudy, frozen, shown_distribution, s
 from hpo.analysis.hypervolumes import hypervolume_history
 from hpo.analysis.importance import searched
 from hpo.analysis.observations import Observation
-from hpo.analysis.pareto import front
+from hpo.analysis.pareto import front, reference_point
 from hpo.domain.trial import TrialState
 from hpo.space.definition import Space
 from hpo.storage import figures
-from hpo.storage.figures import Sample
+from hpo.storage.figures import Fronts, Sample
 
 HISTORY, FRONT = Sample(50, 250, 400), Sample(spread=400)
 STRETCHES = 300  # of a history, in each of which the best trial is shown: the line through them is exact there
+VOLUMES = 100  # points of the history of the hypervolume
 ON_FRONT = 300  # trials of a front that are shown
 HOVERED = 12  # params that are told of a trial on a front
 ONE_OBJECTIVE = "the study has one objective and so no front: its history and its best trials say it all"
@@ -79,17 +80,20 @@ def draw_history(seen: Seen, ask: Ask) -> Drawn:
     )
 
 
-def read_front(tx: Connection, seen: Seen, sample: Sample) -> tuple[list[Observation], set[int], int]:
-    """Trials to show, the numbers of those on the front, and how many are on it."""
+def read_fronts(tx: Connection, seen: Seen) -> Fronts:
     count = len(seen.spec.objectives)
-    rows = figures.vectors(tx, seen.head.id, count)
-    members = [int(rows[at][0]) for at in front([row[1:] for row in rows])]
+    return figures.fronts(tx, seen.head.id, count, numbers=seen.head.next_number, stretches=VOLUMES)
+
+
+def read_front(tx: Connection, seen: Seen, sample: Sample) -> tuple[list[Observation], set[int]]:
+    """Trials to show, and the numbers of all that are on the front."""
+    found = read_fronts(tx, seen)
+    members = [int(found.rows[at][1]) for at in front([row[2:] for row in found.rows])]
     shown = members[:: -(-len(members) // max(1, ON_FRONT >> _halvings(sample)))] if members else []
     observations = figures.newest_values(
         tx, seen.head.id, seen.spec.objectives, numbers=seen.head.next_number, sample=sample, also=shown
     )
-    on_front = set(members)
-    return observations, on_front, len(members)
+    return observations, set(members)
 
 
 def _halvings(sample: Sample) -> int:
@@ -126,19 +130,23 @@ def draw_pareto(seen: Seen, members: set[int]) -> Drawn:
     )
 
 
-def draw_hypervolume(seen: Seen, vectors: Sequence[Sequence[float]]) -> Drawn:
+def draw_hypervolume(seen: Seen, found: Fronts | None) -> Drawn:
     """Drawn as Optuna draws it, but of up to 100 points in the study's life: Optuna's takes minutes for many trials."""
-    if len(seen.spec.objectives) == 1:
+    if found is None:
         return Drawn(reason=ONE_OBJECTIVE)
-    if not vectors:
+    if not found.n:
         return Drawn(n_trials=seen.head.next_number, reason=NO_TRIALS)
-    numbers, volumes = hypervolume_history([int(row[0]) for row in vectors], [row[1:] for row in vectors])
+    stretches = [
+        (int(rows[-1][1]), [row[2:] for row in rows])
+        for rows in (list(group) for _, group in groupby(found.rows, key=lambda row: row[0]))
+    ]
+    volumes = hypervolume_history(stretches, reference_point([found.worst, found.best]))
+    numbers = [number for number, _ in stretches]
     data, layout = traces_of(_get_hypervolume_history_plot(_HypervolumeHistoryInfo(numbers, volumes)))
-    sampling = f"{len(numbers)} points spread evenly; each is of all feasible trials up to it"
     return Drawn(
         data,
         layout,
-        n_trials=len(vectors),
+        n_trials=found.n,
         shown=len(numbers),
-        sampling=sampling if len(numbers) < len(vectors) else None,
+        sampling=f"{VOLUMES} stretches of the study, all feasible trials up to the end of each",
     )

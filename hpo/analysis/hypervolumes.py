@@ -5,40 +5,33 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.analysis.pareto import hypervolume, reference_point
+from hpo.analysis.pareto import hypervolume
 from hpo.domain.dominance import nondominated
 
 Array = NDArray[np.float64]
-POINTS = 100  # of the history
 MOST_ON_FRONT, MOST_OF_MANY = 200, 30  # of which the volume is taken, with up to 3 objectives and with more
 
 
-def hypervolume_history(numbers: Sequence[int], vectors: Sequence[Sequence[float]]) -> tuple[list[int], list[float]]:
-    """Numbers of trials, rising, and the volume that was dominated by then; both empty without a trial.
+def hypervolume_history(
+    stretches: Sequence[tuple[int, Sequence[Sequence[float]]]], reference: Sequence[float]
+) -> list[float]:
+    """The volume that was dominated by the end of each stretch of a study, up to one reference point.
 
-    ``vectors`` are losses, [trials][objectives], by the trials' numbers. All volumes are up to one reference point,
-    that of the whole study. Fronts of more than ``MOST_ON_FRONT`` (beyond three objectives ``MOST_OF_MANY``) are
-    thinned, since the cost is exponential in the objectives: their volume is a little too small.
+    A stretch is a number, which does not count, and the losses of its trials, [trials][objectives]; those that others
+    of them dominate may be missing. Fronts of more than ``MOST_ON_FRONT`` (beyond three objectives ``MOST_OF_MANY``)
+    are thinned, since the cost is exponential in the objectives: their volume is a little too small.
     """
-    losses = np.asarray(vectors, dtype=float)
-    if not len(losses):
-        return [], []
-    reference = reference_point(losses.tolist())
-    ends = np.unique(np.linspace(1, len(losses), min(POINTS, len(losses))).astype(int))
-    shown: list[int] = []
     volumes: list[float] = []
-    front, began = losses[:0], 0
-    for end in ends.tolist():
-        grown = np.concatenate([front, losses[began:end]])
+    front: Array = np.empty((0, len(reference)))
+    for _, vectors in stretches:
+        grown = np.concatenate([front, np.asarray(vectors, dtype=float).reshape(-1, len(reference))])
         kept = grown[nondominated(grown)]
-        if not len(volumes) or len(kept) != len(front) or not np.array_equal(kept, front):
-            volume = hypervolume(_thinned(kept).tolist(), reference)
-            volumes.append(max(volume, volumes[-1] if volumes else 0.0))
-        else:
-            volumes.append(volumes[-1])
-        shown.append(int(numbers[end - 1]))
-        front, began = kept, end
-    return shown, volumes
+        known = volumes[-1] if volumes else 0.0
+        if not np.array_equal(kept, front):
+            known = max(known, hypervolume(_thinned(kept).tolist(), reference))
+        volumes.append(known)
+        front = kept
+    return volumes
 
 
 def _thinned(front: Array) -> Array:

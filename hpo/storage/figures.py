@@ -191,11 +191,44 @@ def newest_values(
     ]
 
 
-def vectors(tx: Connection, study: UUID, objectives: int) -> list[tuple[float, ...]]:
-    """(number, losses of all objectives) of every feasible trial at its newest stop, by number."""
-    columns = ", ".join(f"vector[{position}]" for position in range(1, objectives + 1))
-    query = f"SELECT number, {columns} FROM trial WHERE {_COUNTS} AND vector IS NOT NULL AND violation = 0"
-    return [tuple(row) for row in tx.exec_driver_sql(f"{query} ORDER BY number", {"study": study})]
+# Of two objectives the database leaves out who is dominated within his stretch: sorted by the first, that is whoever is
+# no better in the second than all before him.
+_FRONTS_OF_TWO = """
+SELECT stretch, number, a, b FROM (
+  SELECT stretch, number, a, b, min(b) OVER (PARTITION BY stretch ORDER BY a, b, number
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+  FROM (SELECT number, vector[1] AS a, vector[2] AS b, number::bigint * %(stretches)s / %(numbers)s AS stretch
+    FROM trial WHERE {counts} AND vector IS NOT NULL AND violation = 0) v) w
+WHERE before IS NULL OR b < before ORDER BY number"""
+_VECTORS = """
+SELECT number::bigint * %(stretches)s / %(numbers)s AS stretch, number, {columns} FROM trial
+WHERE {counts} AND vector IS NOT NULL AND violation = 0 ORDER BY number"""
+_EXTREMES = "SELECT count(*), {ends} FROM trial WHERE {counts} AND vector IS NOT NULL AND violation = 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Fronts:
+    """Losses of the feasible trials at their newest stop: (stretch, number, loss, …) by number.
+
+    ``stretches`` equal parts of the study's numbers are told apart. Of two objectives those that are dominated within
+    their stretch, and all but the first of equal ones, are left out. ``worst`` and ``best`` are of each objective over
+    all ``n`` trials.
+    """
+
+    rows: Sequence[tuple[float, ...]]
+    n: int
+    worst: tuple[float, ...]
+    best: tuple[float, ...]
+
+
+def fronts(tx: Connection, study: UUID, objectives: int, *, numbers: int, stretches: int) -> Fronts:
+    asked = {"study": study, "numbers": max(1, numbers), "stretches": min(stretches, max(1, numbers))}
+    columns = [f"vector[{position}]" for position in range(1, objectives + 1)]
+    query = _FRONTS_OF_TWO if objectives == 2 else _VECTORS
+    rows = tx.exec_driver_sql(query.format(counts=_COUNTS, columns=", ".join(columns)), asked).all()
+    ends = ", ".join([f"max({one})" for one in columns] + [f"min({one})" for one in columns])
+    n, *found = tx.exec_driver_sql(_EXTREMES.format(ends=ends, counts=_COUNTS), asked).one()
+    return Fronts([tuple(row) for row in rows], n, tuple(found[:objectives]), tuple(found[objectives:]))
 
 
 _CURVES = """

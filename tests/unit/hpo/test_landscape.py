@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpo.analysis.hypervolumes import POINTS, hypervolume_history
+from hpo.analysis.hypervolumes import hypervolume_history
 from hpo.analysis.landscape import MOST_CELLS, axis, landscape
 from hpo.analysis.observations import Observation
 from hpo.analysis.pareto import hypervolume, reference_point
@@ -53,18 +53,16 @@ def test_a_cell_shows_the_best_of_its_feasible_trials() -> None:
     assert landscape(LR, WIDTH, DOWN, trials).best[0][0] == 0.5
 
 
-def test_the_hypervolume_ends_at_that_of_all_trials_and_never_falls() -> None:
+def test_the_hypervolume_is_that_of_all_trials_so_far_and_never_falls() -> None:
     rng = np.random.default_rng(1)
     vectors = rng.random((500, 2)).tolist()
-    numbers, volumes = hypervolume_history(range(500), vectors)
-    assert len(numbers) == POINTS
-    assert (numbers[0], numbers[-1]) == (0, 499)
-    assert volumes == sorted(volumes)
     reference = reference_point(vectors)
-    assert volumes[-1] == pytest.approx(hypervolume(vectors, reference))
-    middle = numbers[50]
-    assert volumes[50] == pytest.approx(hypervolume(vectors[: middle + 1], reference))
+    volumes = hypervolume_history([(at, vectors[at : at + 50]) for at in range(0, 500, 50)], reference)
+    assert volumes == sorted(volumes)
+    for at, volume in enumerate(volumes):
+        assert volume == pytest.approx(hypervolume(vectors[: 50 * (at + 1)], reference))
 
 
 def test_no_trial_dominates_no_volume() -> None:
-    assert hypervolume_history([], []) == ([], [])
+    assert hypervolume_history([], [1.0, 1.0]) == []
+    assert hypervolume_history([(0, [])], [1.0, 1.0]) == [0.0]
