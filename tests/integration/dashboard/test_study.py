@@ -64,7 +64,7 @@ def test_the_overview_tells_the_last_events_in_words(api: Api, pages: Pages) -> 
 
 def test_the_rungs_show_each_trials_fate_and_the_cut_off(api: Api, pages: Pages) -> None:
     """Of three the best goes on, a failed one counts as the worst and stands below the axis."""
-    train(api, "s", [0.5, 0.7, "failed"])
+    api.advance(train(api, "s", [0.5, 0.7, "failed"]))
     html = pages.get("/studies/s/rungs")
     dots = set(re.findall(r'tabindex="-1"><title>([^<]*)', html))
     assert dots == {"#0 0.5, waits for promotion", "#1 0.7, went on", "#2 ended early, failed"}
