@@ -22,6 +22,8 @@ define install
 	@$(HERE) || { "$(PYTHON)" -m venv --clear .venv && pwd > .venv/checkout; }
 	@echo "Installing Ladder into .venv (half a minute where the packages are at hand)"
 	@.venv/bin/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(1)]"
+	@$(if $(filter dev,$(1)),.venv/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps \
+		-c constraints.txt openapi-python-client,:) # it wants an older typer, and runs with ours
 	@.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || :
 	@touch $@
 endef
@@ -34,9 +36,10 @@ help:
 demo: .venv/local
 	@.venv/bin/ladder demo $(ARGS)
 
-# The tests include the migrations: up, down and up again on a real Postgres.
+# The tests include the migrations: up, down and up again on a real Postgres. Two processes share them, each with engines
+# of its own; ARGS="-n 0" runs them in one.
 test: lint types imports
-	.venv/bin/python -m pytest -m "not slow and not gpu" $(ARGS)
+	.venv/bin/python -m pytest -n logical --maxprocesses 2 --no-loadscope-reorder -m "not slow and not gpu" $(ARGS)
 
 lint: .venv/dev
 	.venv/bin/ruff format --check .
