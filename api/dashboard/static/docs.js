@@ -4,7 +4,7 @@ window.SwaggerUIBundle({
   url: place.dataset.openapi,
   domNode: place,
   validatorUrl: null, // or the description would be sent to swagger.io
-  docExpansion: "none",
+  docExpansion: "list",
   deepLinking: true,
   filter: true,
 });

@@ -8,7 +8,7 @@ import pytest
 from httpx import Client
 from pydantic import ValidationError
 
-from api.main import create_app
+from api.main import create_app, openapi_document
 from hpo.settings import Settings
 from tests.integration.api.caller import V1, Api, problem, spec
 from tests.integration.api.server import serve
@@ -51,6 +51,15 @@ def test_keys_that_are_not_valid_are_limited_by_address_and_valid_ones_go_on(ser
     problem(refused, 429, "rate_limited")
     assert int(refused.headers["retry-after"]) >= 1
     assert api.get("/studies").status_code == 200
+
+
+def test_every_route_that_needs_a_key_tells_of_429_and_every_json_of_304(api: Api) -> None:
+    for path, operations in openapi_document()["paths"].items():  # type: ignore[attr-defined]
+        for method, said in operations.items():
+            if path.startswith(V1):
+                assert "429" in said["responses"], (method, path)
+                is_json = "application/json" in said["responses"].get("200", {}).get("content", {})
+                assert ("304" in said["responses"]) or not (method == "get" and is_json), path
 
 
 def test_what_has_not_changed_is_not_sent_again(api: Api) -> None:
