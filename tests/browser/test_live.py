@@ -93,7 +93,7 @@ def test_a_study_is_created_paused_resumed_and_stopped_by_keyboard_alone(site: S
     press_to(page, "New study", "link")
     page.keyboard.press("Enter")
     page.wait_for_url("**/studies/new")
-    page.locator("[name=name]").focus()
+    page.locator("#f-name").focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("by-keyboard")
     press_to(page, "Create")
