@@ -39,17 +39,17 @@ class Condition:
         if self.column is not None:
             clause: ColumnElement[bool] = _OPS[self.op](getattr(TrialRow, self.column), self.value)
             return clause
-        stored = TrialRow.params[self.param] if self.metric is None else _metric(self.metric)
+        if self.metric is None:
+            return self._holds(TrialRow.params[self.param])
+        r = ReportRow
+        newest = (r.trial_id == TrialRow.id) & (r.step == TrialRow.last_step)
+        # As a value, not as EXISTS: that is planned as a join with all reports of all studies, also for the first page.
+        return select(self._holds(r.metrics[self.metric])).where(newest).correlate(TrialRow).scalar_subquery().is_(True)
+
+    def _holds(self, stored: ColumnElement[Any]) -> ColumnElement[bool]:
         # JSON orders values of different types by their type: a word is no more than a number.
         given = literal(self.value, JSONB)
         return and_(func.jsonb_typeof(stored) == func.jsonb_typeof(given), _OPS[self.op](stored, given))
-
-
-def _metric(name: str) -> ColumnElement[Any]:
-    """A metric of the newest accepted step: two steps in the index of reports for each trial that is looked at."""
-    r = ReportRow
-    newest = select(r.metrics[name]).where(r.trial_id == TrialRow.id, r.step == TrialRow.last_step)
-    return newest.correlate(TrialRow).scalar_subquery()
 
 
 def key_of(row: Row[Any], order: Order) -> tuple[Any, ...]:
