@@ -4,6 +4,7 @@ Nothing is offered where the API does not answer: a completion has nowhere to co
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 import typer
 
@@ -62,8 +63,9 @@ def _asked(path: str, incomplete: str, told: "Callable[[dict[str, object]], str]
     from ladder.http import API, Http
 
     try:
-        http = Http(*connection(None, None), timeout_s=TIMEOUT_S, retries=0)
-        page = http.request("GET", f"{API}/{path}", params={"page_size": MOST, **params} if params else None).json()
+        with closing(Http(*connection(None, None), timeout_s=TIMEOUT_S, retries=0)) as http:
+            given = {"page_size": MOST, **params} if params else None
+            page = http.request("GET", f"{API}/{path}", params=given).json()
     except (ApiError, LocalError):
         return []
     return _begin_with(incomplete, map(told, page["items"]))
