@@ -88,6 +88,25 @@ class BrokenStream(io.RawIOBase):
         raise OSError(errno.ECONNRESET, "Connection reset by peer")
 
 
+def test_a_deleted_trial_leaves_nothing_and_its_neighbour_all(store: CheckpointStore) -> None:
+    put(store)
+    put(store, lease=uuid4(), step=9)
+    store.put(STUDY, 8, LEASE, step=1, stream=io.BytesIO(b"another"))
+    for _ in range(2):
+        store.delete_trial(STUDY, 7)
+    with pytest.raises(NotFound):
+        store.open(STUDY, 7, LEASE, step=3)
+    with store.open(STUDY, 8, LEASE, step=1) as file:
+        assert file.read() == b"another"
+
+
+def test_the_last_trial_that_is_deleted_takes_its_studys_directory_along(files: FilesystemStore) -> None:
+    put(files)
+    (files.root / str(STUDY) / "7" / "half-written.tmp").write_bytes(b"x")  # what no row names goes, too
+    files.delete_trial(STUDY, 7)
+    assert list(files.root.iterdir()) == []
+
+
 def test_a_body_that_breaks_off_stores_nothing(store: CheckpointStore) -> None:
     put(store, b"before")
     with pytest.raises(StoreUnwritable):
