@@ -10,8 +10,7 @@ from hpo.domain.merit import INFEASIBLE
 from hpo.lifecycle.definitions import Definition
 from hpo.spec.study import StudySpec
 from hpo.storage import rung_view
-from hpo.storage.rung_view import Lane
-from hpo.storage.rungs import SqlRungLog
+from hpo.storage.rung_view import BracketLog, Lane
 
 ROOM = 340  # dots of a whole page
 COMPACT_ROOM = 110
@@ -50,7 +49,7 @@ def rungs_view(
     None in a study that has no rungs, or not that bracket.
     """
     study = head.study.id
-    lanes = rung_view.lanes(tx, study)
+    lanes, newest = rung_view.lanes(tx, study, around=bracket)
     lane = _chosen(lanes, bracket)
     if lane is None:
         return None
@@ -58,7 +57,7 @@ def rungs_view(
     climbers = []
     if lane.bracket >= 0:
         running, climbers = rung_view.running_to(tx, study, lane.bracket), rung_view.climbers(tx, study, lane.bracket)
-    log = SqlRungLog(tx, study)
+    log = BracketLog(tx, study)
     table = [
         Rung(
             rung=r.rung,
@@ -99,8 +98,8 @@ def rungs_view(
         says=_says(spec, lane),
         lane=lane,
         lanes=[(one, _name(spec, one)) for one in near],
-        lanes_in_all=len(lanes),
-        last_bracket=max(0, *(one.bracket for one in lanes)),
+        lanes_in_all=newest + 1 + sum(one.bracket < 0 for one in lanes),
+        last_bracket=newest,
         word="rung" if lane.bracket >= 0 else "look",
         table=columns,
         chart=drawn,
@@ -125,7 +124,7 @@ def _near(lanes: list[Lane], lane: Lane) -> list[Lane]:
     return [one for index, one in enumerate(lanes) if index in wanted]
 
 
-def _cutoff(definition: Definition, bracket: int, rung: int, log: SqlRungLog) -> float | None:
+def _cutoff(definition: Definition, bracket: int, rung: int, log: BracketLog) -> float | None:
     scheduler = definition.engine.scheduler
     if bracket >= 0:
         loss = scheduler.cutoff(bracket, rung, log)

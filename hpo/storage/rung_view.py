@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from hpo.domain.merit import INFEASIBLE, WORST
+from hpo.storage.rungs import SqlRungLog
 
-LANES = 400  # brackets that are listed
+LANES = 1_000  # brackets that are looked at: short ones follow each other by the thousand
 RUNNING = 60  # of one bracket
 
 
@@ -54,10 +55,11 @@ class Climber:
     loss: float | None
 
 
+_NEWEST = "SELECT max(bracket) FROM rung WHERE study_id = %(study)s"
 _LANES = """
 SELECT bracket, count(*) AS rungs, min(resource) AS resource, max(entries) AS entries, sum(waiting) AS waiting
-FROM rung WHERE study_id = %(study)s GROUP BY bracket
-ORDER BY bracket < 0, CASE WHEN bracket < 0 THEN -bracket ELSE bracket END LIMIT %(limit)s"""
+FROM rung WHERE study_id = %(study)s AND (bracket < 0 OR bracket BETWEEN %(low)s AND %(high)s) GROUP BY bracket
+ORDER BY bracket < 0, abs(bracket)"""
 _RUNNING_BY = "SELECT bracket, count(*) FROM trial WHERE study_id = %(study)s AND state = 'running' GROUP BY bracket"
 _RUNGS = """
 SELECT rung, resource, entries, waiting, promoted FROM rung WHERE study_id = %(study)s AND bracket = %(bracket)s
@@ -68,6 +70,20 @@ WHERE study_id = %(study)s AND state = 'running' AND bracket = %(bracket)s GROUP
 _CLIMBERS = """
 SELECT number, coalesce(rung, -1) + 1 AS rung, last_step, target_step, loss, violation FROM trial
 WHERE study_id = %(study)s AND state = 'running' AND bracket = %(bracket)s ORDER BY number DESC LIMIT %(limit)s"""
+
+
+class BracketLog(SqlRungLog):
+    """For reading the cut-offs of a few rungs: each is loaded when it is asked for, and nobody's waiting is told."""
+
+    def __init__(self, tx: Connection, study: UUID) -> None:
+        super().__init__(tx, study)
+        self._seen: dict[tuple[int, int], Any] = {}
+
+    def _rung(self, bracket: int, rung: int) -> Any:
+        if (bracket, rung) not in self._seen:
+            self._seen[bracket, rung] = self._lane(bracket, rung)
+        return self._seen[bracket, rung]
+
 
 _AT = "study_id = %(study)s AND bracket = %(bracket)s AND rung = %(rung)s"
 _ALL = f"SELECT number FROM rung_entry WHERE {_AT}"
@@ -88,11 +104,19 @@ WHERE e.study_id = %(study)s AND e.bracket = %(bracket)s AND e.rung = ANY(%(rung
 ORDER BY e.rung, e.loss, e.seq"""
 
 
-def lanes(tx: Connection, study: UUID) -> list[Lane]:
-    """The brackets that have rungs, then the lanes of the stopping rules in their order."""
+def lanes(tx: Connection, study: UUID, *, around: int | None = None) -> tuple[list[Lane], int]:
+    """Brackets that have rungs, then the lanes of the stopping rules in their order; and the newest bracket's number.
+
+    Of more than LANES brackets the newest, or those around the one that is asked for.
+    """
+    newest = tx.exec_driver_sql(_NEWEST, {"study": study}).scalar_one()
+    if newest is None:
+        return [], 0
+    high = newest if around is None else min(newest, max(0, around) + LANES // 2)
     running: dict[int, int] = {row[0]: row[1] for row in tx.exec_driver_sql(_RUNNING_BY, {"study": study})}
-    rows = tx.exec_driver_sql(_LANES, {"study": study, "limit": LANES})
-    return [Lane(r.bracket, r.rungs, r.resource, r.entries, int(r.waiting), running.get(r.bracket, 0)) for r in rows]
+    rows = tx.exec_driver_sql(_LANES, {"study": study, "low": high - LANES, "high": high})
+    found = [Lane(r.bracket, r.rungs, r.resource, r.entries, int(r.waiting), running.get(r.bracket, 0)) for r in rows]
+    return found, max(0, newest)
 
 
 def rungs(tx: Connection, study: UUID, bracket: int) -> Sequence[Row[Any]]:
