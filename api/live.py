@@ -168,6 +168,8 @@ class Live:
                 look = await run_in_threadpool(self._db.read, lambda tx: self._look(tx, loaded, projects))  # noqa: B023
             except (LadderError, SQLAlchemyError) as error:
                 log.warning("live-look-failed", error=str(error).splitlines()[0])  # the streams wait for the next
+            except Exception:
+                log.exception("live-look-defect")  # in one look; without any, every stream would stand still
             else:
                 self.looks += 1
                 more = self._take(look)

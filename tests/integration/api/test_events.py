@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
+from hpo.storage import trials as stored
 from tests.integration.api.caller import V1, Api, Json, problem
 
 Event = tuple[int, str, Json]
@@ -190,19 +192,33 @@ def test_an_id_that_the_log_does_not_have_is_answered_with_reset(ended: Api) -> 
     assert [seq for seq, _, _ in _read(ended, "?after=3")] == list(range(4, last + 1))
 
 
-def test_many_readers_of_one_study_each_from_where_it_left_off_miss_nothing(api: Api) -> None:
+def test_many_readers_of_one_study_miss_nothing_and_share_one_look_at_the_database(
+    api: Api, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = api.create(budget={"max_trials": 3})
     trials = api.ask(count=3)
     readers = [_Reader(api, f"{V1}/studies/s/events", after=after) for after in (0, 0, 2, 4)]
     for reader in readers:
         reader.wait_for(lambda found: any(kind == "trial-started" for _, kind, _ in found))
+    api.post("/studies/s/pause")
+    api.post("/studies/s/resume")
+    resumed = api.get("/studies/s").json()
+    newest = api.hand.scalar("SELECT last_seq FROM study WHERE id = %(s)s", s=resumed["id"])
+    for reader in readers:
+        reader.wait_for(lambda found: bool(found) and found[-1][0] >= newest)
+    live, reads = app.state.services.live, list[object]()
+    read = stored.events
+    monkeypatch.setattr(stored, "events", lambda *given, **named: reads.append(given) or read(*given, **named))
+    looks = live.looks
     for step in (1, 2, 3):
         for trial in trials:
             api.report(trial, step, 0.5 / step)
     api.advance(study)
+    for reader in readers:
+        reader.join()
+    assert 1 <= len(reads) <= live.looks - looks
     whole = _read(api)
     for reader, after in zip(readers, (0, 0, 2, 4), strict=True):
-        reader.join()
         assert reader.found == whole[after:]
 
 
