@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Row
 
 from api.answers import page_token, read_token
 from api.schemas.studies import Counts
-from api.trial_filters import condition
+from api.trial_filters import condition, order
 from hpo.domain.errors import FieldError, InvalidSpec, Malformed
 from hpo.domain.trial import TrialState
 from hpo.spec.study import StudySpec
 from hpo.storage import trials
-from hpo.storage.trials import NO_LOSS, Condition, Order
+from hpo.storage.trials import Condition, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Asked:
     conditions: Sequence[Condition]
     refused: Sequence[FieldError]
     order_by: str
-    maximize: bool
+    order: Order
 
     @classmethod
     def of(
@@ -49,9 +49,13 @@ class Asked:
                 conditions.append(condition(text, spec))
             except InvalidSpec as error:
                 refused += error.errors
-        maximize = spec.objective.direction == "maximize"
-        usual = "-value" if maximize else "value"
-        return cls(states, int(rung) if rung else None, where, conditions, refused, order_by or usual, maximize)
+        usual = "-value" if spec.objective.direction == "maximize" else "value"
+        try:
+            by, column = order_by or usual, order(order_by or usual, spec)
+        except InvalidSpec as error:
+            refused += error.errors
+            by, column = usual, order(usual, spec)
+        return cls(states, int(rung) if rung else None, where, conditions, refused, by, column)
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -74,18 +78,8 @@ class Asked:
         )
         if len(rows) <= limit:
             return Found(rows, first, None)
-        last = rows[limit - 1]
-        loss = NO_LOSS if last.loss is None else last.loss if self.order == "loss" else -last.loss
-        past = (last.number,) if self.order in ("number", "-number") else (loss, last.number)
+        past = trials.key_of(rows[limit - 1], self.order)
         return Found(rows[:limit], first, page_token({"study": study, **self.filters}, (first + limit, *past)))
-
-    @property
-    def order(self) -> Order:
-        if self.order_by == "value":
-            return "-loss" if self.maximize else "loss"
-        if self.order_by == "-value":
-            return "loss" if self.maximize else "-loss"
-        return "number" if self.order_by == "number" else "-number"
 
     def count(self, counts: Counts) -> int | None:
         """How many trials there are in the list, where the study's kept counts tell."""
@@ -95,8 +89,8 @@ class Asked:
         return sum(int(kept[state.value]) for state in self.states or TrialState)
 
 
-def _key(token: list[Any], order: Order) -> tuple[int, tuple[Any, ...]]:
-    kinds: list[type] = [int, int] if order in ("number", "-number") else [int, float, int]
-    if [type(part) for part in token] != kinds or not 0 <= token[-1] < 2**31 or not 0 < token[0] < 2**31:
+def _key(token: list[Any], by: Order) -> tuple[int, tuple[Any, ...]]:
+    """Place in the list, and the key of the row before."""
+    if len(token) < 2 or type(token[0]) is not int or not 0 < token[0] < 2**31 or not trials.is_key(token[1:], by):
         raise Malformed("the page's address is not one that was given")
     return token[0], tuple(token[1:])

@@ -52,6 +52,17 @@ def test_trials_come_best_first_and_by_what_the_header_says(api: Api, pages: Pag
     assert HOSTILE not in html
 
 
+def test_trials_are_ordered_by_a_param_or_their_duration(api: Api, pages: Pages) -> None:
+    train(api, [0.2, 0.9, 0.5])
+    shown = pages.get("/studies/s/trials?order_by=-params.x")
+    by_x = sorted(numbers(shown), key=lambda n: -api.get(f"/studies/s/trials/{n}").json()["params"]["x"])
+    assert numbers(shown) == by_x
+    assert 'aria-sort="descending"><a href="/studies/s/trials?order_by=params.x">x' in shown
+    assert set(numbers(pages.get("/studies/s/trials?order_by=-duration"))[:3]) == {0, 1, 2}
+    assert numbers(pages.get("/studies/s/trials?where=metrics.params_m:gt:5&where=worker:eq:w")) == [1]
+    assert "order_by must be" in pages.get("/studies/s/trials?order_by=nonsense")
+
+
 def test_a_table_is_paged_on_and_back(api: Api, pages: Pages) -> None:
     train(api, [])
     api.ask("s", count=55)
