@@ -19,6 +19,7 @@ from uuid import UUID
 from api.schemas.base import metric_out
 from api.schemas.leases import AskIn, Assignment, CheckpointRef, ErrorIn, ReleaseIn, ReportIn, TellIn
 from api.schemas.trials import ArtifactRead
+from hpo.domain.trial import EndClass
 from ladder.errors import (
     ApiError,
     LeaseLost,
@@ -261,7 +262,7 @@ class LeasedTrial:
             return False
         try:
             if isinstance(error, Exception):
-                self._fail(type(error).__name__, str(error), traceback.format_exception(error))
+                self._fail(f"{type(error).__name__}: {error}", traceback.format_exception(error))
             else:
                 self._leases.release(self._study_id, self.number, ReleaseIn(lease=self._lease))
                 self.state = "released"
@@ -272,13 +273,13 @@ class LeasedTrial:
     def _complete(self) -> None:
         """The block was left by itself: with the last epoch, or by a break, which ends the trial as it is."""
         if self._reported == 0:
-            self._fail("NoReport", "its training ended without a report", [])
+            self._fail("its training ended without a report", [])
             return
         self._leases.tell(self._study_id, self.number, TellIn(lease=self._lease, state="complete"))
         self.state = "complete"
 
-    def _fail(self, kind: str, message: str, trace: list[str]) -> None:
-        told = ErrorIn(type=kind[:100], message=message[:MAX_TEXT], traceback="".join(trace)[-MAX_TRACEBACK:])
+    def _fail(self, message: str, trace: list[str]) -> None:
+        told = ErrorIn(type=EndClass.USER_ERROR, message=message[:MAX_TEXT], traceback="".join(trace)[-MAX_TRACEBACK:])
         self._leases.tell(self._study_id, self.number, TellIn(lease=self._lease, state="failed", error=told))
         self.state = "failed"
 
