@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     worker_name: str | None = None
     slots: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1, description="CPU threads of a trainer; None: the cores shared by the slots")
+    standby: bool = Field(
+        True, description="keep a second trainer imported, for when the first ends; half a gigabyte of memory a slot"
+    )
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
     request_timeout_s: float = Field(10.0, gt=0)
     isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")

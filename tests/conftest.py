@@ -47,6 +47,7 @@ FAST = {
     "LADDER_RETRY_BACKOFF_S": "0.2",
     "LADDER_DRAIN_S": "10",
     "LADDER_KEY_CACHE_S": "1",
+    "LADDER_STANDBY": "0",  # a second trainer would cost as much as all the rest of a small stack
 }
 
 StackFactory = Callable[..., LocalStack]

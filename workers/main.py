@@ -55,7 +55,7 @@ def work(settings: Settings, threads: int, device: Path | None = None) -> int:
         resources.callback(client.close)
         room = Room(device)
         resources.callback(room.close)
-        pool = ChildPool(spawner(environment(os.environ, threads), TRAINER))
+        pool = ChildPool(spawner(environment(os.environ, threads), TRAINER), standby=settings.standby)
         resources.callback(pool.close)
         cache_root = settings.cache_root.expanduser().absolute()
         place = Place(

@@ -1,4 +1,4 @@
-"""One trainer child at work and one on standby, imported and waiting, so that a replacement costs no import."""
+"""One trainer child at work and, if there is memory for it, one on standby, so that a replacement costs no import."""
 
 import os
 from collections.abc import Callable
@@ -21,11 +21,13 @@ class TrainerBroken(Exception):
 class ChildPool:
     """Hands out a ready child. ``spawn`` makes one; it always runs on the same thread, which lives as long as the pool.
 
+    Without ``standby`` the next child is made when the one before it has ended.
+
     ``acquire``, ``discard`` and ``drop`` belong to who has the runner's turn, ``cancel`` and ``close`` to any thread.
     """
 
-    def __init__(self, spawn: Callable[[], Child]) -> None:
-        self._spawn = spawn
+    def __init__(self, spawn: Callable[[], Child], *, standby: bool = True) -> None:
+        self._spawn, self._keeps_standby = spawn, standby
         # The kernel kills a child when the thread that spawned it ends (PR_SET_PDEATHSIG).
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
         self._active: Child | None = None
@@ -58,7 +60,8 @@ class ChildPool:
             self.discard(child)
             gone = child.gone or Gone(0, "")
             raise TrainerBroken(f"the trainer child ended with status {gone.code} while it started: {gone.stderr}")
-        self.warm_up()
+        if self._keeps_standby:
+            self.warm_up()
         return child
 
     def discard(self, child: Child) -> None:

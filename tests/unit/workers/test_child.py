@@ -128,6 +128,23 @@ def test_a_closed_pool_leaves_no_process() -> None:
     assert not any(exists(pid) for pid in spawned)
 
 
+def test_a_pool_without_standby_has_one_child_and_makes_another_when_it_ends() -> None:
+    others = set(children_of(os.getpid()))
+
+    def alive() -> list[int]:  # but for ps itself
+        return [pid for pid in children_of(os.getpid()) if pid not in others and exists(pid)]
+
+    pool = ChildPool(spawner(ENV, STAND_IN), standby=False)
+    first = pool.acquire()
+    assert first is not None
+    assert alive() == [first.pid]
+    pool.drop()
+    second = pool.acquire()
+    assert second is not None
+    assert alive() == [second.pid]
+    pool.close()
+
+
 def test_a_child_that_cannot_start_is_an_error_with_its_last_words() -> None:
     command = (sys.executable, "-c", "raise SystemExit('no module named torch')")
     pool = ChildPool(spawner(ENV, command))
