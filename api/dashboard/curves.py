@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from api.dashboard.render import number
 
 WIDTH, HEIGHT = 1000.0, 300.0  # of the drawing's own units; the page stretches it
+MOST = 1e150  # the height of a frame would overflow
 MAX_DOTS = 60  # more would be one thick line
 
 
@@ -101,8 +102,8 @@ def chart(
 
 
 def _number(value: object) -> float | None:
-    """A finite number, else None: what is not finite is stored as a word."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A number that can be drawn, else None: what is not finite is stored as a word."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
     return float(value) if good else None  # type: ignore[arg-type]
 
 
@@ -123,4 +124,4 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * by for by in (1, 2, 5, 10) if unit * by >= rough)
     first = math.ceil(low / step)
-    return [round(at * step, 12) for at in range(first, math.floor(high / step) + 1)]
+    return [float(f"{at * step:.12g}") for at in range(first, math.floor(high / step) + 1)]

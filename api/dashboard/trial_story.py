@@ -8,22 +8,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from api.dashboard.render import number
-from hpo.domain.trial import EndClass
 from hpo.spec.study import StudySpec
 
-ENDS: dict[EndClass, str] = {
-    EndClass.PAUSED: "paused at a rung",
-    EndClass.COMPLETE: "trained to the end",
-    EndClass.PRUNED: "stopped by the scheduler or a rule",
-    EndClass.CANCELLED: "cancelled",
-    EndClass.DRAIN: "handed back by a worker that was told to stop",
-    EndClass.INFRA: "lost: the worker or its machine went away",
-    EndClass.OOM: "out of memory",
-    EndClass.DIVERGED: "diverged: the objective was not finite",
-    EndClass.USER_ERROR: "refused by the trainer",
-    EndClass.STALLED: "stalled: no progress in time",
-    EndClass.POISON: "given up: it took its workers with it",
-}
 HINTS: dict[str, str] = {
     "oom": "The device's memory was not enough: narrow what makes the network or its batches large, bound it by an"
     " outcome constraint, or give the trial a larger device by another queue.",

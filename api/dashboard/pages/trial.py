@@ -12,15 +12,16 @@ from api.dashboard.pages.studies import Study, back
 from api.dashboard.pages.trials import DONE, act
 from api.dashboard.render import page
 from api.dashboard.session import Form, Viewing
-from api.dashboard.trial_story import ENDS, broken_bounds, decisions, hint, rungs
+from api.dashboard.trial_story import broken_bounds, decisions, hint, rungs
 from api.dashboard.trial_table import shown
+from api.dashboard.words import ENDS
 from api.deps import Parts
 from api.schemas.studies import BestTrial
 from api.schemas.trials import ConfusionRead
 from api.views import artifact_read, attempt_read, best_trial, confusion_read, finite, schedule
 from hpo.domain.merit import INFEASIBLE
 from hpo.domain.study import STUDY_ENDED, StudyState
-from hpo.domain.trial import TRIAL_ENDED, EndClass, TrialState
+from hpo.domain.trial import TRIAL_ENDED, TrialState
 from hpo.lifecycle.definitions import Definition
 from hpo.spec.space import CategoricalParam, FixedParam, Param
 from hpo.spec.study import StudySpec
@@ -88,7 +89,7 @@ def show_trial(
         }
 
     found = parts.db.read(work)
-    return page(request, "trial.html", who, find=find, ends=ENDS, end_class=EndClass, shown=shown, **found)
+    return page(request, "trial.html", who, find=find, ends=ENDS, shown=shown, **found)
 
 
 def _metric_names(points: Sequence[Row[Any]], spec: StudySpec) -> list[str]:
