@@ -59,12 +59,13 @@ def load(url: str, name: str, example: str) -> "Study":
 @contextmanager
 def told_plainly(url: str, example: str) -> Iterator[None]:
     """Turns what Optuna raises of a storage into a LocalError."""
+    from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    # No database, an older schema, no driver, no journal.
-    except (SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError, OSError) as error:
+    # A name that is taken, no database, an older schema, no driver, no journal.
+    except (OptunaError, SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError, OSError) as error:
         raise LocalError(
             f"{url}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", example
         ) from error

@@ -64,7 +64,7 @@ def _asked(path: str, incomplete: str, told: "Callable[[dict[str, object]], str]
 
     try:
         with closing(Http(*connection(None, None), timeout_s=TIMEOUT_S, retries=0)) as http:
-            given = {"page_size": MOST, **params} if params else None
+            given: dict[str, str | int | list[str]] = {"page_size": MOST, **params} if params else {}
             page = http.request("GET", f"{API}/{path}", params=given).json()
     except (ApiError, LocalError):
         return []
