@@ -14,7 +14,7 @@ from api.dashboard.spec_text import differences, dumped
 from api.dashboard.words import tell
 from api.deps import Parts
 from api.views import best_trial
-from hpo.analysis.pareto import front, hypervolume, reference_point
+from hpo.analysis.pareto import front
 from hpo.domain.events import EventType
 from hpo.lifecycle.definitions import Definition
 from hpo.storage import event_pages, figures
@@ -114,34 +114,27 @@ def params(
 def pareto(request: Request, parts: Parts, who: Viewing, study: Study) -> Response:
     """The trials that no other beats in every objective."""
 
-    def work(tx: Connection) -> tuple[Heading, list[Any], int, float | None, list[float] | None]:
+    def work(tx: Connection) -> tuple[Heading, list[Any], int]:
         head = heading(tx, parts, who.caller, study)
         definition = parts.definitions.get(tx, head.study.id)
-        return head, *_front(tx, definition, head)
+        members = _front(tx, definition, head)
+        shown = members[:ON_FRONT]
+        found = by_number(tx, head.study.id, shown)
+        items = [best_trial(found[number], definition.spec, {}) for number in shown if number in found]
+        return head, items, len(members)
 
-    head, items, members, volume, reference = parts.db.read(work)
-    shown: Shown = {"items": items, "members": members, "hypervolume": volume, "reference": reference}
-    return page(request, "study/pareto.html", who, head=head, tab="pareto", **shown)
+    head, items, members = parts.db.read(work)
+    return page(request, "study/pareto.html", who, head=head, tab="pareto", items=items, members=members)
 
 
-def _front(
-    tx: Connection, definition: Definition, head: Heading
-) -> tuple[list[Any], int, float | None, list[float] | None]:
-    """The front's trials, at most ON_FRONT by the first objective, and how many there are; its hypervolume."""
-    objectives = definition.spec.objectives
-    if len(objectives) == 1:
-        return [], 0, None, None
-    rows = figures.vectors(tx, head.study.id, len(objectives))
-    losses = [row[1:] for row in rows]
-    if not losses:
-        return [], 0, None, None
-    members = sorted(front(losses), key=lambda at: rows[at][1])
-    reference = reference_point(losses)
-    numbers = [int(rows[at][0]) for at in members[:ON_FRONT]]
-    found = by_number(tx, head.study.id, numbers)
-    items = [best_trial(found[number], definition.spec, {}) for number in numbers if number in found]
-    values = [o.value(loss) for o, loss in zip(objectives, reference, strict=True)]
-    return items, len(members), hypervolume([losses[at] for at in members], reference), values
+def _front(tx: Connection, definition: Definition, head: Heading) -> list[int]:
+    """The numbers of the front's trials, best by the first objective first; none with one objective."""
+    objectives = len(definition.spec.objectives)
+    if objectives == 1:
+        return []
+    rows = figures.fronts(tx, head.study.id, objectives, numbers=head.row.next_number, stretches=1).rows
+    losses = [row[2:] for row in rows]
+    return [int(rows[at][1]) for at in sorted(front(losses), key=lambda at: losses[at])]
 
 
 @router.get("/timeline")

@@ -192,7 +192,7 @@ def test_one_objective_has_no_front_and_several_list_theirs(api: Api, pages: Pag
     both = [*ACCURACY, {"metric": "latency", "direction": "minimize"}]
     train(api, "two", [0.5, 0.7], objectives=both)
     text = pages.text("/studies/two/pareto")
-    assert "1 trials that no other beats" in text
+    assert "1 trial that no other beats" in text
     assert "#1 0.7 1" in text
     assert 'value="two/1"' in pages.get("/studies/two/pareto")
 
