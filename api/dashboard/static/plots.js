@@ -31,6 +31,7 @@
       button.addEventListener("click", retry);
       shown.append(button);
     }
+    box.removeAttribute("role"); // an image holds no button
     box.replaceChildren(shown);
   }
 
@@ -49,6 +50,7 @@
       const Plotly = await load();
       if (!box.classList.contains("js-plotly-plot")) box.replaceChildren();
       box.classList.remove("skeleton");
+      box.setAttribute("role", "img");
       await Plotly.react(box, body.data, dress(body.layout), { responsive: true, displaylogo: false, displayModeBar: false });
       island.dispatchEvent(new CustomEvent("ladder:drawn", { bubbles: true }));
     } catch (error) {
