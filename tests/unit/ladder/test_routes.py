@@ -124,6 +124,7 @@ class Asked(Exception):
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client whose first request raises what it was to be."""
+
     class Recorded:
         def send(self, method: str, target: str, *_: object) -> None:
             raise Asked(method, target.partition("?")[0])
