@@ -12,7 +12,7 @@ from hpo.spec.study import StudySpec
 from hpo.storage.trials import Column, Condition, Op, Order
 
 WHERE = (
-    "field:op:value, may be repeated; field is value, number, last_step, attempt, duration (seconds on a device), state,"
+    "field:op:value, may be repeated; field is value, number, last_step, attempt, duration (seconds on device), state,"
     f" worker, params.NAME or metrics.NAME (at the newest step); op is one of {', '.join(get_args(Op))}"
 )
 ORDER_BY = "number, value, duration or params.NAME, with - before it for the largest first; missing values come last"
