@@ -1,32 +1,29 @@
-// The rungs view: names the trial that is pointed at, traces its way up, moves from dot to dot by the arrow keys.
+// The rungs view: names the trial that is pointed at and its way; arrow keys move on.
 (() => {
   "use strict";
-  const DOTS = "#rungs-svg a[href]", WAYS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
-  const all = () => [...document.querySelectorAll(DOTS)];
-  const place = (dot) => ["x", "y"].map((name) => Number(dot.querySelector("use").getAttribute(name)));
+  const WAYS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+  const all = () => [...document.querySelectorAll("#rungs-svg a")];
+  const of = (event) => event.target.closest?.("#rungs-svg a");
+  const place = (dot) => ["x", "y"].map((name) => Number(dot.lastChild.getAttribute(name)));
   const show = (event) => {
-    const dot = event.target.closest?.(DOTS);
+    const dot = of(event);
     if (!dot) return;
-    const href = dot.getAttribute("href"), mine = all().filter((one) => one.getAttribute("href") === href);
+    const mine = all().filter((one) => one.href.baseVal === dot.href.baseVal);
     for (const one of all()) one.classList.toggle("on", mine.includes(one));
-    const way = mine.map(place).sort((a, b) => a[0] - b[0]);
-    document.getElementById("way").setAttribute("d", `M${way.map((at) => at.join(" ")).join("L")}`);
-    document.getElementById("rungs-says").textContent = dot.querySelector("title").textContent;
+    document.getElementById("way").setAttribute("d", `M${mine.map(place).sort((a, b) => a[0] - b[0]).join("L")}`);
+    document.getElementById("rungs-says").textContent = dot.firstChild.textContent;
   };
-  document.addEventListener("pointerover", show);
-  document.addEventListener("focusin", show);
+  for (const name of ["pointerover", "focusin"]) document.addEventListener(name, show);
   document.addEventListener("keydown", (event) => {
-    const way = WAYS[event.key];
-    if (!way || !event.target.closest?.(".ladder") || !all().length) return;
+    const way = WAYS[event.key], from = of(event);
+    if (!way || !event.target.closest?.(".ladder")) return;
     event.preventDefault();
-    const from = event.target.closest(DOTS);
-    if (!from) { all().at(-1).focus(); return; }
-    const [x, y] = place(from);
+    const [x, y] = from ? place(from) : [0, 0];
     const cost = (one) => {
       const [dx, dy] = [place(one)[0] - x, place(one)[1] - y], along = dx * way[0] + dy * way[1];
-      return along > 0 ? along + 4 * Math.abs(way[0] ? dy : dx) : Infinity;
+      return !from ? 0 : along > 0 ? along + 4 * Math.abs(way[0] ? dy : dx) : 1e9;
     };
-    const next = all().reduce((best, one) => cost(one) < cost(best) ? one : best);
-    if (cost(next) < Infinity) next.focus();
+    const next = all().sort((a, b) => cost(a) - cost(b))[0];
+    if (next && cost(next) < 1e9) next.focus();
   });
 })();
