@@ -124,3 +124,21 @@ def test_another_import_of_the_same_name_is_a_conflict(api: Api) -> None:
     other = {**page(trial(1)), "source": "optuna: another"}
     problem(api.post("/studies/import", other), 409, "name_taken")
     problem(api.post("/studies/import", page(trial(1), description="changed")), 409, "name_taken")
+
+
+def test_an_imported_study_goes_on_when_it_is_extended(api: Api) -> None:
+    study = api.post("/studies/import", page(trial(0, params={}), *MIXED[1:])).json()
+    answer = api.post("/studies/old/extend", {"budget": {"max_trials": 8}})
+    assert answer.status_code == 200, answer.text
+    api.advance(study)
+    (fresh,) = api.ask("old")
+    assert fresh["number"] == 4
+    for step in (1, 2, 3):
+        api.report(fresh, step)
+    log = api.hand.db.read(lambda tx: events(tx, UUID(study["id"])))
+    now = api.get("/studies/old").json()
+    derived = replay(StudySpec.model_validate({k: v for k, v in now.items() if k in StudySpec.model_fields}), log)
+    assert derived.difference is None
+    assert derived.imported == 4
+    assert derived.suggestions >= 1
+    problem(api.post("/studies/import", page(trial(3))), 409, "invalid_state")

@@ -168,3 +168,15 @@ def test_nothing_moves_on_a_terminal_without_colour(monkeypatch: pytest.MonkeyPa
     with serving(*script) as server, Client(server.url, "t", retries=0) as client:
         assert show(client, "digits", out=Console(file=out, force_terminal=True)).succeeded
     assert out.getvalue() == "03:04:05  digits  study-updated\n"
+
+
+def test_on_a_terminal_the_view_is_drawn_anew_with_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out = io.StringIO()
+    with serving(Reply()) as server, Client(server.url, "t", retries=0) as client:
+        server.script = Routed(  # type: ignore[assignment]
+            server, study=[study(state="finished")], rungs=[Reply(200, {"items": [RUNG]})], events=[stream()]
+        )
+        assert show(client, "digits", out=Console(file=out, force_terminal=True, width=120)).succeeded
+    assert "digits" in out.getvalue()
+    assert "█████" in out.getvalue()
