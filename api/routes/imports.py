@@ -16,7 +16,7 @@ from hpo.domain.errors import FieldError, InvalidSpec
 from hpo.domain.trial import TrialState
 from hpo.lifecycle import imports as lifecycle
 from hpo.lifecycle import studies as verbs
-from hpo.lifecycle.imports import ImportedTrial
+from hpo.lifecycle.imported import ImportedTrial
 from hpo.lifecycle.outcome import Outcome
 from hpo.spec.study import EXTERNAL
 from hpo.storage import studies as stored

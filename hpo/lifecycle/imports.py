@@ -3,10 +3,9 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,8 +16,8 @@ from hpo.domain.events import EventType
 from hpo.domain.study import StudyState
 from hpo.domain.trial import EndClass, TrialState
 from hpo.lifecycle import studies
+from hpo.lifecycle.imported import ImportedTrial, refuse_unfit
 from hpo.lifecycle.outcome import Outcome
-from hpo.spec.base import escaped
 from hpo.spec.study import StudySpec
 from hpo.storage.change import StudyChange, word
 
@@ -29,26 +28,7 @@ _END_CLASS = {
     TrialState.FAILED: EndClass.USER_ERROR,
     TrialState.CANCELLED: EndClass.CANCELLED,
 }
-MOST_ERRORS = 100  # that a refusal names
 _FIRST_EVENTS = 3  # among which the one stands that says where the study is from
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedTrial:
-    """A trial that has ended elsewhere. ``curve`` holds (step, value of the first objective), rising in step.
-
-    ``values`` are those of all objectives, None where it has none; ``metrics`` are further ones of its newest step.
-    """
-
-    number: int
-    state: TrialState
-    params: Mapping[str, Any]
-    values: Sequence[float] | None = None
-    curve: Sequence[tuple[int, float]] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    error: str | None = None
 
 
 def take_in(
@@ -66,7 +46,7 @@ def take_in(
     that are there already are left as they are, so that an import that broke off is simply begun again.
     Raises NameTaken, InvalidState if the study has been changed since it was imported, InvalidSpec naming a field.
     """
-    _refuse_unfit(spec, trials)
+    refuse_unfit(spec, trials)
     row = tx.exec_driver_sql(
         "SELECT id FROM study WHERE project_id = %(project)s AND name = %(name)s",
         {"project": project, "name": spec.name},
@@ -103,61 +83,6 @@ def _refuse_other(tx: Connection, row: Row[Any], name: str, source: str, digest:
         raise NameTaken(f"there is a study named {name!r} already, and it is not this import; choose another name")
     if row.state != StudyState.FINISHED or row.state_reason != REASON:
         raise InvalidState(f"study {name} has been extended since it was imported and takes in no more trials")
-
-
-def _refuse_unfit(spec: StudySpec, trials: Sequence[ImportedTrial]) -> None:
-    """Refuse what is no trial of the study, or not the one that is next."""
-    errors: list[FieldError] = []
-    for index, trial in enumerate(trials):
-        wanted = trials[0].number + index
-        if trial.number != wanted:
-            message = f"numbers rise by one: want {wanted}, got {trial.number}"
-            errors.append(FieldError(f"/trials/{index}/number", "not_contiguous", message))
-        found = [*_param_errors(spec, trial), *_value_errors(spec, trial), *_curve_errors(spec, trial)]
-        errors += [FieldError(f"/trials/{index}{e.pointer}", e.code, e.message) for e in found]
-        if len(errors) >= MOST_ERRORS:
-            break
-    if errors:
-        raise InvalidSpec(*errors[:MOST_ERRORS])
-
-
-def _param_errors(spec: StudySpec, trial: ImportedTrial) -> Iterator[FieldError]:
-    """A space that was defined by running may leave any parameter out of a trial."""
-    known = {param.name: param for param in spec.search_space}
-    for name, value in trial.params.items():
-        if name not in known:
-            yield FieldError(
-                f"/params/{escaped(name)}", "unknown_parameter", f"{name!r} is not a parameter of this study"
-            )
-        elif (wrong := known[name].complaint(value)) is not None:
-            yield FieldError(f"/params/{escaped(name)}", "not_in_space", f"{name} {wrong}")
-
-
-def _value_errors(spec: StudySpec, trial: ImportedTrial) -> Iterator[FieldError]:
-    if trial.number >= spec.budget.max_trials:
-        message = f"must be below study.budget.max_trials = {spec.budget.max_trials}, got {trial.number}"
-        yield FieldError("/number", "above_max_trials", message)
-    if trial.values is not None and len(trial.values) != len(spec.objectives):
-        message = f"one value per objective is wanted ({len(spec.objectives)}), got {len(trial.values)}"
-        yield FieldError("/values", "wrong_count", message)
-    if trial.state is not TrialState.COMPLETE:
-        return
-    if trial.values is None:
-        yield FieldError("/values", "values_missing", "a complete trial has a value of each objective, got none")
-    for bound in spec.constraints:
-        if bound.metric not in trial.metrics:
-            message = f"the metric {bound.metric!r}, which a constraint is about, is missing"
-            yield FieldError("/metrics", "metric_missing", message)
-
-
-def _curve_errors(spec: StudySpec, trial: ImportedTrial) -> Iterator[FieldError]:
-    for (before, _), (after, _) in pairwise(trial.curve):
-        if after <= before:
-            yield FieldError("/curve", "not_rising", f"steps must rise, got {after} after {before}")
-            return
-    if trial.curve and trial.curve[-1][0] > spec.scheduler.max_resource:
-        wanted = f"study.scheduler.max_resource = {spec.scheduler.max_resource}"
-        yield FieldError("/curve", "beyond_max_resource", f"steps must be at most {wanted}, got {trial.curve[-1][0]}")
 
 
 @dataclass(frozen=True, slots=True)
