@@ -5,6 +5,6 @@ window.SwaggerUIBundle({
   domNode: place,
   validatorUrl: null, // or the description would be sent to swagger.io
   docExpansion: "list",
-  deepLinking: true,
+  deepLinking: false,
   filter: true,
 });
