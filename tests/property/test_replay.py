@@ -6,10 +6,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpo.domain.events import Event, EventType
+from hpo.domain.merit import WORST
 from hpo.domain.trial import TRIAL_ENDED, TrialState
 from hpo.replay import replay
 from hpo.simulate import Faults, Simulation, simulate
@@ -224,6 +225,8 @@ def test_a_trial_that_ended_is_entered_where_it_was_due_and_nowhere_else(
     n=workers,
     pick=pick,
 )
+@example(method="asha with a constraint", seed=23, n=2, pick=2)  # of nine at the rung, a rule stopped six
+@example(method="asha with a constraint", seed=35, n=7, pick=0)  # alone at its rung: rules stopped the others
 def test_a_loss_made_worse_is_found_at_the_latest_when_its_trial_is_promoted(
     method: str, seed: int, n: int, pick: int
 ) -> None:
@@ -235,10 +238,12 @@ def test_a_loss_made_worse_is_found_at_the_latest_when_its_trial_is_promoted(
     promotion = promotions[pick % len(promotions)]
     place = (promotion.trial, promotion.data["rung"])
     event = next(event for event in run.decisions if (event.trial, event.data["rung"]) == place)
-    here = [e for e in run.decisions if e.seq < promotion.seq and _place(e) == _place(event)]
-    dropped = sum(e.data.get("dropped_at") == event.data["rung"] for e in run.events[: promotion.seq])
-    if len(here) - 1 < (len(here) + dropped) // 2:
-        return  # so many ended on their way that even the worst loss may be among those that go on
+    entered = replay(spec, (e for e in run.events if e.seq < promotion.seq), suggestions=False).entered
+    here = [one.entry for one in entered if (one.entry.bracket, one.entry.rung) == _place(event)]
+    assert isinstance(spec.scheduler, AshaSpec)
+    rivals = sum(entry.loss < WORST for entry in here) - 1
+    if rivals < len(here) // spec.scheduler.reduction_factor:
+        return  # so many ended or were stopped by a rule that even the worst loss is among those that go on
     found = replay(spec, forged(run.events, event, loss=100.0, violation=1e6), suggestions=False)
     assert found.difference is not None
     assert event.seq <= found.difference.seq <= promotion.seq
