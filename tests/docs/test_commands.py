@@ -15,12 +15,14 @@ from pathlib import Path
 import optuna
 import pytest
 
+from ladder.home import DEFAULT_URL
 from ladder.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-DEADLINE_S = 180
+PROGRAM = "from ladder import Client, space\n\nwith Client()"
+DEADLINE_S = 300
 
 
 def blocks(document: Path) -> list[tuple[str, str, str]]:
@@ -58,16 +60,24 @@ def test_the_commands_of_a_document_do_what_they_are_there_for(
         write_files(file, directory)
     write_files(document, directory)
     env = {name: value for name, value in os.environ.items() if not name.startswith("LADDER_")}
-    env |= {"LADDER_HOME": str(stack.home.path), "LADDER_URL": stack.url, "LADDER_TOKEN": stack.token, "NO_COLOR": "1"}
+    env |= {"LADDER_HOME": str(stack.home.path), "NO_COLOR": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     for kind, said, text in blocks(document):
-        if kind != "sh" or said:
+        command = commands(kind, text.replace(DEFAULT_URL, stack.url))
+        if command is None or said:
             continue
         done = subprocess.run(
-            ["bash", "-exc", text], cwd=directory, env=env, capture_output=True, text=True, check=False,
+            command, cwd=directory, env=env, capture_output=True, text=True, check=False,
             timeout=DEADLINE_S, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, f"{document.name}:\n{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def commands(kind: str, text: str) -> list[str] | None:
+    """How a block is run; None if it is only read. Python is run where it is a program that uses the client."""
+    if kind == "sh":
+        return ["bash", "-exc", text]
+    return [sys.executable, "-c", text] if kind == "python" and text.startswith(PROGRAM) else None
 
 
 def write_files(document: Path, directory: Path) -> None:
