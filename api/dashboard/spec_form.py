@@ -95,8 +95,7 @@ class Drawn:
     summaries: Mapping[str, str]
 
 
-@cache
-def _entries() -> tuple[tuple[str, list[EntryRead]], ...]:
+def _entries() -> tuple[tuple[str, tuple[EntryRead, ...]], ...]:
     return ("sampler", samplers()), ("scheduler", schedulers())
 
 

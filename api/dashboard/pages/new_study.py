@@ -21,7 +21,6 @@ from api.dashboard.spec_form import BLANK, Json, change, draw, parse, text_of
 from api.dashboard.spec_text import dumped
 from api.deps import Parts, Services
 from api.registry_views import trainers
-from api.schemas.registry import TrainerRead
 from api.schemas.studies import StudyCreate
 from api.strict_json import loads
 from api.views import study_read
@@ -223,7 +222,7 @@ def _draw(
     too_many = isinstance(params, list) and len(params) > MAX_ROWS
     if tab == "form" and too_many:
         tab, text = "yaml", text_of(judged.data)
-    entry = next((one for one in _known(tuple(parts.settings.trainers)) if one.name == _trainer(judged.data)), None)
+    entry = next((one for one in trainers(parts.settings.trainers) if one.name == _trainer(judged.data)), None)
     return page(
         request,
         "new_study.html",
@@ -243,11 +242,6 @@ def _draw(
         tunable=[one.name for one in entry.tunable] if entry else (),
         blanks=BLANK,
     )
-
-
-@cache
-def _known(installed: tuple[str, ...]) -> list[TrainerRead]:
-    return trainers(installed)
 
 
 def _trainer(data: Json) -> Any:

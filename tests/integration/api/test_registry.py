@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import Client
 
+from api import registry_views
 from api.main import create_app
 from hpo.settings import Settings
 from tests.integration.api.caller import V1, Api, spec
@@ -71,3 +72,11 @@ def test_an_installed_trainer_that_the_operator_allows_is_told_by_name(api: Api,
         told = _names(Api(client, api.hand, api.project, api.tokens), "trainers")
     assert told["mine"]["installed"] is True
     assert told["mine"]["tunable"] == []
+
+
+def test_schemas_are_made_once_in_a_process_and_installed_trainers_told_as_they_are_asked_for() -> None:
+    own, both = registry_views.trainers(()), registry_views.trainers(("mine",))
+    assert [one.name for one in both] == [*(one.name for one in own), "mine"]
+    assert all(first is second for first, second in zip(own, both, strict=False))
+    for told in (registry_views.samplers, registry_views.schedulers, registry_views.rules):
+        assert told() is told()
