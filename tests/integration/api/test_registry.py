@@ -40,7 +40,7 @@ def test_the_defaults_of_a_schema_are_what_a_study_gets(api: Api, kind: str) -> 
         if name in ("threshold", "percentile"):
             given |= {"lower": 0.1} if name == "threshold" else {}
         space = [{"type": "int", "name": "x", "low": 0, "high": 9}]  # a grid takes no continuous parameter
-        answer = api.post("/studies?dry_run=true", spec(search_space=space, **{noun: given}))
+        answer = api.post("/studies?dry_run=true", spec(search_space=space) | {noun: given})
         if answer.status_code == 422:  # a combination that is refused: the type's own fields are not at fault
             pointers = [error["pointer"] for error in answer.json()["errors"]]
             assert not any(pointer.startswith(f"/{noun}/") and pointer != f"/{noun}/type" for pointer in pointers), (
