@@ -4,9 +4,12 @@ Rungs after 1, 3 and 9 steps; a third of the trials goes on from each; every fif
 depends on its params (lr and its product with the width most, momentum where it is active) and a little noise.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
+
+import psycopg2
 
 RUNGS = (1, 3, 9)
 SPACE: list[dict[str, Any]] = [
@@ -119,3 +122,14 @@ def fill(execute: Callable[[str, dict[str, Any]], Any], study: UUID, size: int, 
     given = {"study": str(study), "size": size, "rungs": list(RUNGS), "several": several, "bound": bound}
     for statement in _FILL:
         execute(statement, given)
+
+
+def fill_database(dsn: str, study: UUID | str, size: int) -> None:
+    """``fill`` a study of one objective without constraints in a transaction of its own."""
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection, connection.cursor() as cursor:
+            fill(cursor.execute, UUID(str(study)), size, several=False, bound=math.inf)
+            cursor.execute("ANALYZE trial, report, rung_entry, event, attempt")
+    finally:
+        connection.close()

@@ -22,7 +22,7 @@ from wsgiref.util import setup_testing_defaults
 
 import httpx
 
-from benchmarks.crowd import crowd, spec
+from benchmarks.filled import fill_database, spec
 from benchmarks.render import machine
 from benchmarks.stats import quantile
 from ladder.client import Client
@@ -81,7 +81,7 @@ def ours(stack: LocalStack, trials: int, studies: int, runs: int) -> list[Cost]:
         for number in range(studies - 1):
             client.studies.create(spec(f"small-{number}", 10))
         made = client.studies.create(spec("crowd", trials))
-    crowd(stack.database_url.replace("+psycopg2", ""), made.id, trials)
+    fill_database(stack.database_url.replace("+psycopg2", ""), made.id, trials)
     costs = []
     with httpx.Client(base_url=stack.url, timeout=60, headers={"Accept": "text/html"}) as browser:
         browser.post("/login", data={"token": stack.token}, follow_redirects=True).raise_for_status()

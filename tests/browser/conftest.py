@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from fastapi import FastAPI
 from httpx import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from api.main import create_app
 from hpo.settings import Settings
@@ -21,6 +21,7 @@ from tests.conftest import TEMPLATE
 from tests.integration.api.caller import Api, Hand
 from tests.integration.api.server import serve
 
+expect.set_options(timeout=20_000)  # a busy machine is slow; what must be quick says so itself
 _projects = count(1)
 SCOPES: tuple[Scope, ...] = ("admin", "write", "read", "worker")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.crowd import crowd, spec
+from benchmarks.filled import fill_database, spec
 from tests.browser.conftest import Site
 from tests.integration.api.caller import Api, Json
 
@@ -31,7 +31,7 @@ def fill(site: Site, dsn: str) -> Shown:
     api.create("empty", advance=False, objectives=OBJECTIVE, search_space=SPACE, scheduler=ASHA, start=False)
     answer = api.post("/studies", spec("crowd", 10_000))
     assert answer.status_code == 201, answer.text
-    crowd(dsn, answer.json()["id"], 10_000)
+    fill_database(dsn, answer.json()["id"], 10_000)
     api.create("front", objectives=[*OBJECTIVE, {"metric": "latency_ms", "direction": "minimize"}], search_space=SPACE)
     for number, trial in enumerate(api.ask("front", count=3)):
         for step in (1, 2, 3):

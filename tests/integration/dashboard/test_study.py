@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.crowd import crowd
-from benchmarks.crowd import spec as crowd_spec
+from benchmarks.filled import fill_database
+from benchmarks.filled import spec as crowd_spec
 from hpo.settings import Settings
 from tests.integration.api.caller import Api, Json, spec
 from tests.integration.dashboard.conftest import Pages
@@ -107,7 +107,7 @@ def test_a_large_study_is_drawn_with_its_best_and_says_what_it_leaves_out(
     answer = api.post("/studies", crowd_spec("crowd", 5_000))
     assert settings.database_url is not None
     dsn = settings.database_url.get_secret_value().replace("+psycopg2", "")
-    crowd(dsn, answer.json()["id"], 5_000)
+    fill_database(dsn, answer.json()["id"], 5_000)
     for tab in TABS:
         assert len(pages.get(f"/studies/crowd{tab}").encode()) < 100_000, tab
     html = pages.get("/studies/crowd/rungs")
