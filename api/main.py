@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 
 from api import errors
@@ -34,6 +34,7 @@ from api.routes import (
     trials,
     workers,
 )
+from api.strict_query import known_query
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.doorbell import Doorbell
 from hpo.lifecycle.definitions import Definitions
@@ -86,9 +87,9 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     v1 = (leases, imports, studies, study_verbs, trials, logs, records, artifacts, exports, importance, plots, contests,
           events, workers, registry)  # fmt: skip
-    for module in v1:
-        app.include_router(module.router, prefix=V1)
-    app.include_router(workers.queues, prefix=V1)
+    strict = [Depends(known_query)]
+    for router in (*(module.router for module in v1), workers.queues):
+        app.include_router(router, prefix=V1, dependencies=strict)
     app.include_router(health.router)
     app.include_router(docs.router)
     for router in DASHBOARD:
