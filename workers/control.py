@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from uuid import UUID
@@ -100,18 +101,20 @@ class Control:
             self._doorbell.ring(queue)
 
     def sweep(self) -> None:
-        """Take back dead leases, end overspent studies, move on those that stand still, ring again, collect."""
+        """Take back dead leases, end overspent studies, move on those that stand still, ring again, collect, purge."""
         if time.monotonic() >= self._reap_after:
             self._reap()
         self._db.write(self._end_overspent)
         for study in self._db.read(sweep.restless):
-            self.advance(study)
+            with suppress(NotFound):  # deleted since
+                self.advance(study)
         for queue in self._db.write(self._unheard):
             self._doorbell.ring(queue)
         self._db.write(sweep.forget_old_keys)
         for study in self._db.read(analyses.unanswered):
             self.analyse(study)
         self._collect()
+        self._purge()
 
     def _end_overspent(self, tx: Connection) -> None:
         """End studies in time for what runs to hear of it: at the next heartbeat after the next sweep."""

@@ -7,14 +7,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from hpo.checkpoints.filesystem import FilesystemStore
 from hpo.domain.errors import NotFound
 from hpo.lifecycle import purge, retire
+from hpo.settings import Settings
 from hpo.storage import studies
 from hpo.storage.tables import Base
 from tests.audit import audit
 from tests.integration.repository import Repository
+from workers.control import Control
 
 ASHA = {"type": "asha", "max_resource": 9}
 
@@ -171,3 +174,41 @@ def test_a_deleted_study_is_not_moved_on(repository: Repository, store: Filesyst
     with pytest.raises(NotFound):
         repository.advance(study)
     assert repository.try_claim(study, claim_id=uuid4()) is None
+
+
+def test_control_removes_it_with_its_sweeps(
+    repository: Repository, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _delete(repository, _searched(repository, store))
+    repository.execute("DELETE FROM analysis")
+    monkeypatch.setattr("workers.control.PURGED_AT_ONCE", 1000)
+    control = Control(Settings(database_url=SecretStr(repository.url), checkpoint_root=store.root))
+    try:
+        control.sweep()
+    finally:
+        control.end()
+    assert _rows(repository).keys() == {"project"}
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_study_that_is_deleted_during_a_sweep_holds_up_no_other(
+    repository: Repository, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _searched(repository, store)
+    gone = repository.create(name="gone", scheduler=ASHA, budget={"max_trials": 1})
+    _delete(repository, gone)
+    advanced: list[UUID] = []
+    monkeypatch.setattr("hpo.lifecycle.sweep.restless", lambda tx: [gone, study])
+    control = Control(Settings(database_url=SecretStr(repository.url), checkpoint_root=store.root))
+    advance = control.advance
+
+    def noted(one: UUID) -> None:
+        advanced.append(one)
+        advance(one)
+
+    monkeypatch.setattr(control, "advance", noted)
+    try:
+        control.sweep()
+    finally:
+        control.end()
+    assert advanced == [gone, study]
