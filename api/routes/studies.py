@@ -136,7 +136,7 @@ def list_studies(
     filters |= {"confirmations": confirmations, "archived": archived}
     token = read_token(filters, page_token_)
     order: Any = order_by.removeprefix("-")
-    after = None if token is None else _key(token, order)
+    after = None if token is None else place_of(token, order)
 
     def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
         rows = stored.page(
@@ -167,7 +167,8 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _key(token: list[Any], order: stored.OrderBy) -> tuple[Any, UUID]:
+def place_of(token: list[Any], order: stored.OrderBy) -> tuple[Any, UUID]:
+    """Where a page of studies goes on. Raises Malformed for a token that was not given out."""
     try:
         value, study = token
         return str(value) if order == "name" else datetime.fromisoformat(value), UUID(study)

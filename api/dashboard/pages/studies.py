@@ -1,9 +1,7 @@
 """P1: all studies, and what a person does to one from its row or its page."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,13 +11,15 @@ from api.answers import page_token, read_token
 from api.dashboard.render import FLASH, here, page, url
 from api.dashboard.session import Form, Viewing
 from api.deps import Parts
+from api.routes.studies import OrderStudies, place_of
 from api.schemas.studies import Condition, StudyRead, StudyVerb
-from api.views import study_read
-from hpo.domain.errors import FieldError, InvalidSpec, Malformed
+from api.views import study_reads
+from hpo.domain.errors import FieldError, InvalidSpec
 from hpo.domain.study import StudyState
 from hpo.lifecycle import retire
 from hpo.lifecycle import studies as lifecycle
 from hpo.lifecycle.outcome import Outcome
+from hpo.spec.base import Text
 from hpo.storage import studies as stored
 from hpo.storage.keys import audit
 
@@ -49,29 +49,30 @@ def list_studies(
     request: Request,
     parts: Parts,
     who: Viewing,
-    state: Annotated[list[StudyState] | None, Query()] = None,
-    label: Annotated[str, Query(max_length=300)] = "",
-    name: Annotated[str, Query(max_length=100)] = "",
+    state: Annotated[list[StudyState | Literal[""]] | None, Query()] = None,  # "" is the form's "any"
+    label: Annotated[Text, Query(max_length=300)] = "",
+    name: Annotated[Text, Query(max_length=100)] = "",
     archived: bool = False,
-    order_by: Literal["updated_at", "-updated_at", "name", "-name", "created_at", "-created_at"] = "-updated_at",
+    order_by: OrderStudies = "-updated_at",
     after: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> Response:
     """Studies, newest change first, and what keeps those that run from moving."""
+    states = [StudyState(one) for one in state or [] if one]
     labels = dict([label.split(":", 1)]) if ":" in label else {}
     order: stored.OrderBy = order_by.removeprefix("-")  # type: ignore[assignment]
     filters: dict[str, Any] = {
-        "states": sorted(one.value for one in state or []),
+        "states": sorted(one.value for one in states),
         "labels": labels,
         "part": name or None,
         "archived": archived,
         "descending": order_by.startswith("-"),
     }
     token = read_token({**filters, "order": order}, after)
-    key = None if token is None else _key(token, order)
+    key = None if token is None else place_of(token, order)
 
     def work(tx: Connection) -> tuple[list[StudyRead], str | None]:
         rows = stored.page(tx, who.caller.project, **filters, order=order, after=key, limit=PAGE + 1)
-        reads = [study_read(tx, row, live_s=parts.live_s) for row in rows[:PAGE]]
+        reads = study_reads(tx, rows[:PAGE], live_s=parts.live_s)
         if len(rows) <= PAGE:
             return reads, None
         last = rows[PAGE - 1]
@@ -85,22 +86,15 @@ def list_studies(
         studies=studies,
         warnings=_warnings(studies),
         next_page=None if token_after is None else here(request, after=token_after),
-        filtered=bool(state or label or name or after or archived),
+        filtered=bool(states or label or name or after or archived),
         states=list(StudyState),
-        chosen=set(state or []),
+        chosen=set(states),
         label=label,
         name=name,
         archived=archived,
         order_by=order_by,
         done=progress,
     )
-
-
-def _key(token: list[Any], order: str) -> tuple[Any, UUID]:
-    try:
-        return token[0] if order == "name" else datetime.fromisoformat(token[0]), UUID(token[1])
-    except (ValueError, IndexError, TypeError):
-        raise Malformed("this page's address is not one that was given out") from None
 
 
 def progress(study: StudyRead) -> tuple[int, int]:
@@ -158,7 +152,7 @@ def confirmed(form: Form, name: str) -> None:
 
 @router.post("/studies/{study}/{verb}")
 def command(request: Request, parts: Parts, form: Form, study: Study, verb: StudyVerb) -> Response:
-    """Start, pause, resume, stop; cancel asks for the study's name."""
+    """Start, pause, resume, stop, archive, unarchive; cancel asks for the study's name."""
     if verb == "cancel":
         confirmed(form, study)
     return act(request, parts, form, study, verb)

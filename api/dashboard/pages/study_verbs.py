@@ -1,4 +1,4 @@
-"""What a person does to a study beyond its course: extend, archive, delete."""
+"""What a person does to a study with a form of its own: extend, delete."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -63,33 +63,6 @@ def extend_study(request: Request, parts: Parts, form: Form, study: Study) -> Re
 
     parts.ring(parts.db.write(work))
     return back(request, form, f"{study} is extended.", to=f"/studies/{study}")
-
-
-def _archive(request: Request, parts: Parts, form: Form, study: str, *, archived: bool) -> Response:
-    verb = "archive" if archived else "unarchive"
-
-    def work(tx: Connection) -> Outcome[None]:
-        study_id = stored.resolve(tx, form.caller.project, study)
-        outcome = retire.archive(tx, form.caller.project, study_id, archived=archived)
-        audit(tx, form.caller, f"study.{verb}", str(study_id), request.state.request_id)
-        return outcome
-
-    parts.ring(parts.db.write(work))
-    undo = {"action": f"/studies/{study}/unarchive", "label": "Undo"} if archived else None
-    text = "is archived" if archived else "is back from the archive"
-    return back(request, form, f"{study} {text}.", to=f"/studies/{study}", undo=undo)
-
-
-@router.post("/archive")
-def archive_study(request: Request, parts: Parts, form: Form, study: Study) -> Response:
-    """Leave an ended study out of lists."""
-    return _archive(request, parts, form, study, archived=True)
-
-
-@router.post("/unarchive")
-def unarchive_study(request: Request, parts: Parts, form: Form, study: Study) -> Response:
-    """Bring an archived study back."""
-    return _archive(request, parts, form, study, archived=False)
 
 
 @router.post("/delete")
