@@ -1,11 +1,12 @@
 """Errors as pages, for whoever looks with a browser."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from api.dashboard.render import page, url
+from api.dashboard.render import here, page, url
 
 
 def for_browser(request: Request) -> bool:
@@ -16,11 +17,21 @@ def for_browser(request: Request) -> bool:
 
 def problem_page(request: Request, problem: dict[str, Any], meaning: str, headers: dict[str, str]) -> Response:
     """A problem with its request id and a way on; whoever is not logged in comes to the login and back."""
-    if problem["status"] == 401:
+    # Of a page that draws itself anew a script asks: it would take the login for the page.
+    if problem["status"] == 401 and "hx-request" not in request.headers:
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
         back = f"{path}?{request.url.query}" if request.url.query else path
         wanted = back if request.method == "GET" and back != "/" else None
         return RedirectResponse(url(request, "/login", next=wanted), 303)
-    shown = page(request, "problem.html", None, status=problem["status"], problem=problem, meaning=meaning)
+    again = here(request) if request.method == "GET" else None
+    told = {"problem": problem, "meaning": meaning, "again": again, "before": _before(request)}
+    shown = page(request, "problem.html", None, status=problem["status"], **told)
     shown.headers.update(headers)
     return shown
+
+
+def _before(request: Request) -> str | None:
+    """The page of this server that a link or form stood on, where the browser tells."""
+    told = request.headers.get("referer", "")
+    hosts = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
+    return told if told.startswith(("http://", "https://")) and urlsplit(told).netloc in hosts else None
