@@ -111,7 +111,7 @@ SELECT id, last_seq, spec, confirmation FROM study WHERE id = %(id)s AND deleted
 def conclude(tx: Connection, study: UUID) -> None:
     """Store what a study that confirms has found; the caller has just ended it. Nothing if it confirms none.
 
-    Rows are locked in one order, the study that confirms first, and nobody else locks both.
+    Rows are locked in one order, the study that confirms first, by whoever locks both.
     """
     child = tx.exec_driver_sql(_CHILD, {"id": study}).one()
     if child.confirms is None:

@@ -13,7 +13,7 @@ LOOKED_BACK = 50_000
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Newest first. ``before``: go on there; None at the beginning of the log. ``looked_back``: how far this looked."""
+    """Newest first. ``before``: go on there; None at the beginning of the log."""
 
     items: Sequence[Row[Any]]
     before: int | None
