@@ -37,7 +37,6 @@ def _schema(*, examples: int, large_bodies: bool) -> Any:
             "database": "none",
             "no-shrink": True,
             "with-security-parameters": False,  # each sends its own key; ``ignored_auth`` tries without one
-            "allow-extra-parameters": False,  # what a query holds beyond its parameters is ignored
         },
         "phases": {"stateful": {"enabled": False}},
         "request-timeout": 30,
