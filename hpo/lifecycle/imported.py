@@ -61,8 +61,8 @@ def _param_errors(spec: StudySpec, trial: ImportedTrial) -> Iterator[FieldError]
 
 
 def _value_errors(spec: StudySpec, trial: ImportedTrial) -> Iterator[FieldError]:
-    if trial.number >= spec.budget.max_trials:
-        message = f"must be below study.budget.max_trials = {spec.budget.max_trials}, got {trial.number}"
+    if trial.number >= spec.max_trials:
+        message = f"must be below {spec.max_trials}, the trials that the study may have, got {trial.number}"
         yield FieldError("/number", "above_max_trials", message)
     if trial.values is not None and len(trial.values) != len(spec.objectives):
         message = f"one value per objective is wanted ({len(spec.objectives)}), got {len(trial.values)}"

@@ -110,24 +110,21 @@ def _stored(spec: StudySpec, trial: ImportedTrial) -> _Stored:
         losses = [objective.loss(value) for objective, value in zip(spec.objectives, trial.values, strict=True)]
         # A value that was never reported on the way is that of a whole training.
         steps = steps or [(spec.scheduler.max_resource, losses[0])]
-    finite = losses is not None and all(map(math.isfinite, losses))
+    bounded = [(bound, trial.metrics[bound.metric]) for bound in spec.constraints if bound.metric in trial.metrics]
+    judged = [*(trial.values or ()), *(value for _, value in bounded)]
+    odd = next((value for value in judged if not math.isfinite(value)), None)
+    finite = losses is not None and odd is None
     state, end_class = trial.state, _END_CLASS[trial.state]
     if losses is not None and not finite and state in (TrialState.COMPLETE, TrialState.PRUNED):
         state, end_class = TrialState.PRUNED, EndClass.DIVERGED
-    missed = (
-        bound.violation(trial.metrics[bound.metric]) for bound in spec.constraints if bound.metric in trial.metrics
-    )
-    violation = sum(missed)
     return _Stored(
         trial=trial,
         state=state,
         end_class=end_class,
         loss=losses[0] if losses is not None and finite else None,
-        non_finite=None
-        if losses is None or finite
-        else word(next(spec.objectives[i].value(one) for i, one in enumerate(losses) if not math.isfinite(one))),
+        non_finite=None if losses is None or odd is None else word(odd),
         vector=losses if losses is not None and finite and len(losses) > 1 else None,
-        violation=violation if math.isfinite(violation) else 0.0,
+        violation=sum(bound.violation(value) for bound, value in bounded) if finite else 0.0,
         steps=steps,
     )
 
@@ -139,6 +136,10 @@ def _append(tx: Connection, project: UUID, row: Row[Any], spec: StudySpec, trial
     fresh = [_stored(spec, trial) for trial in trials if trial.number >= row.next_number]
     if not fresh:
         return
+    spent, most = row.spent + sum(one.last_step for one in fresh), spec.budget.max_epochs
+    if most is not None and spent > most:
+        message = f"must be at least {spent}, the epochs that its trials have taken, got {most}"
+        raise InvalidSpec(FieldError("/study/budget/max_epochs", "below_spent", message))
     change = StudyChange(row.id, row.last_seq)
     ids = _insert_trials(tx, project, row, spec, fresh, change.seq)
     _insert_reports(tx, spec, fresh, ids)

@@ -81,13 +81,18 @@ def test_several_objectives_constraints_and_what_is_not_finite_are_kept(api: Api
         trial(0, values=[0.9, 3.0], metrics={"size": 0.5}),
         trial(1, values=[0.99, 1.0], metrics={"size": 2.0}),
         trial(2, values=[0.5, "inf"], metrics={"size": 0.5}),
+        trial(3, values=[1.0, 0.5], metrics={"size": "inf"}),
         objectives=two, constraints=bound,
     )  # fmt: skip
     assert api.post("/studies/import", body).status_code == 201
     front = api.get("/studies/old/pareto").json()["items"]
     assert [(one["number"], one["values"]) for one in front] == [(0, [0.9, 3.0])]
-    diverged = api.get("/studies/old/trials/2").json()
-    assert (diverged["state"], diverged["value"], diverged["non_finite"]) == ("pruned", None, "inf")
+    for number in (2, 3):
+        diverged = api.get(f"/studies/old/trials/{number}").json()
+        assert (diverged["state"], diverged["value"], diverged["non_finite"]) == ("pruned", None, "inf")
+
+
+TWO_POINTS = [{"type": "float", "name": "x", "low": 0, "high": 0.5, "step": 0.5}]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +111,8 @@ def test_several_objectives_constraints_and_what_is_not_finite_are_kept(api: Api
         (page(trial(0), trainer={"name": "synthetic"}), "/study/trainer/name"),
         (page(trial(0, started_at="2026-01-02T03:04:05")), "/trials/0/started_at"),
         (page(trial(0), sampler={"type": "grid"}), "/study/search_space/0/step"),
+        (page(trial(0), trial(1), trial(2), sampler={"type": "grid"}, search_space=TWO_POINTS), "/trials/2/number"),
+        (page(trial(0), trial(1), budget={"max_trials": 9, "max_epochs": 5}), "/study/budget/max_epochs"),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_stored(api: Api, body: Json, pointer: str) -> None:
