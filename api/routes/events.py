@@ -1,6 +1,7 @@
 """Live streams as server-sent events, resumable: the log of one study, and what goes on in a whole project."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,17 +15,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Connection
 
-from api.deps import Parts, Reader, Services
+from api.deps import Parts, Reader, Services, authenticate
 from api.errors import responses
 from api.live import OVERLAP, PAGE, Head, StudyFeed, Told, as_told, micros, study_updated, worker_updated
 from api.schemas.events import Reset
-from hpo.domain.errors import Malformed, NotFound
+from hpo.domain.errors import LadderError, Malformed, NotFound, Unauthorized
 from hpo.storage import events, trials
 
 router = APIRouter(tags=["events"])
 
 MAX_DIGITS = 18  # of an event's number, a bigint
-LOOK_S = 5.0  # without news, look whether the reader is still there
+LOOK_S = 5.0  # without news, look whether the reader is still there; how often its key is looked at, with news or not
 AHEAD = timedelta(minutes=1)  # no event can have a time later than that: the id is of another database
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -48,6 +49,26 @@ def _seen(after: int | None, last_event_id: str | None) -> int | None:
     if not (last_event_id.isdecimal() and last_event_id.isascii() and len(last_event_id) <= MAX_DIGITS):
         raise Malformed(f"Last-Event-ID must be the number of an event, got {last_event_id!r}")
     return int(last_event_id)
+
+
+class Listener:
+    """Whoever reads a stream, for as long as its key works: a login ends and a key is revoked while it is open."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._looked = time.monotonic()
+
+    async def gone(self) -> bool:
+        if await self._request.is_disconnected():
+            return True
+        if time.monotonic() - self._looked < LOOK_S:
+            return False
+        self._looked = time.monotonic()
+        try:
+            await authenticate(self._request)
+        except LadderError as refused:
+            return isinstance(refused, Unauthorized)  # an outage or a limit says nothing of the key
+        return False
 
 
 def start(
@@ -80,7 +101,7 @@ async def stream_events(
     Where the id lies beyond the log, or what follows it is no longer kept, an event `reset` says so: read the state
     again, the stream goes on from now.
     """
-    seen = begin.seen
+    seen, listener = begin.seen, Listener(request)
     with parts.live.study(begin.study) as feed:
         head = await run_in_threadpool(parts.db.read, partial(_head, study=begin.study))
         if seen > head.last_seq:
@@ -100,7 +121,7 @@ async def stream_events(
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), LOOK_S)
-            if await request.is_disconnected():
+            if await listener.gone():
                 return
             if feed.head is not None and feed.head.last_seq >= head.last_seq:
                 head = feed.head
@@ -147,6 +168,7 @@ async def stream_project(
     comes back is told again of the last 30 seconds before its id: it may get an event twice and misses none. An id
     that this database cannot have given is answered with `reset`.
     """
+    listener = Listener(request)
     with parts.live.project(caller.project) as feed:
         number, news = feed.number, feed.news()  # before the database is read: what changes after it is told here
         now = await run_in_threadpool(parts.db.read, events.now)
@@ -167,8 +189,8 @@ async def stream_project(
             if not told:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), LOOK_S)
-                if await request.is_disconnected():
-                    return
+            if await listener.gone():
+                return
             news = feed.news()
 
 

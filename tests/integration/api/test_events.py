@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from hpo.storage import trials as stored
+from hpo.storage.keys import revoke
 from tests.integration.api.caller import V1, Api, Json, problem
 
 Event = tuple[int, str, Json]
@@ -286,3 +287,14 @@ def test_an_id_of_the_future_resets_the_projects_stream(api: Api) -> None:
     (first, *_) = _project(api, "&after=999999999999999999")
     assert first[1:] == ("reset", {"reason": "beyond", "last_seq": None})
     problem(api.get(f"{V1}/events?follow=false", headers={"Last-Event-ID": "x"}), 400, "malformed")
+
+
+@pytest.mark.parametrize("path", ["/events", "/studies/s/events"])
+def test_a_stream_ends_with_the_key_that_it_was_opened_by(api: Api, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.events.LOOK_S", 0.1)
+    api.create(advance=False)
+    reader = _Reader(api, f"{V1}{path}")
+    reader.wait_for(bool)
+    key_id = api.tokens["read"].split("_")[1]
+    assert api.hand.db.write(lambda tx: revoke(tx, api.project, key_id))
+    reader.join()
