@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 
 from api.dashboard.cookie import csrf, token_of
 from api.deps import may, verified
+from api.strict_json import StrictRequest
 from hpo.domain.errors import Forbidden, Unauthorized
 from hpo.storage.keys import Caller
 
@@ -57,9 +58,16 @@ class Posted:
         return value if isinstance(value, str) else default
 
 
+async def form_of(request: Request) -> FormData:
+    """The fields of a form that holds no files. Raises TooLarge beyond the size of any other body."""
+    bounded = StrictRequest(request.scope, request.receive)
+    await bounded.body()
+    return await bounded.form(max_files=0, max_fields=2000)
+
+
 async def posted(request: Request, who: Viewing) -> Posted:
     """Raises Forbidden unless the form came from a page of this login and the key may write."""
-    fields = await request.form(max_files=0, max_fields=2000)
+    fields = await form_of(request)
     origin = request.headers.get("origin")
     sent = fields.get("csrf")
     if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), csrf(request).encode()):

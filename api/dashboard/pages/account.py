@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from api.dashboard import cookie
 from api.dashboard.render import page, url
-from api.dashboard.session import Viewing
+from api.dashboard.session import Viewing, form_of
 from api.deps import Parts, may, verified
 from hpo.domain.errors import Unauthorized
 from hpo.storage import keys
@@ -29,7 +29,7 @@ def show_login(request: Request, parts: Parts, next: Annotated[str, Query(max_le
 @router.post("/login")
 async def log_in(request: Request, parts: Parts) -> Response:
     """Keep the key that was pasted; one that is wrong is told so on the same page."""
-    fields = await request.form(max_files=0, max_fields=10)
+    fields = await form_of(request)
     token, where = str(fields.get("token", "")).strip(), _inside(str(fields.get("next", "/")))
     try:
         caller = await verified(request, token)

@@ -74,3 +74,12 @@ def test_a_form_that_is_refused_leads_back_to_its_page(api: Api, pages: Pages) -
     assert ">Back<" not in pages.send("/studies/s/delete", confirm="t").text
     del pages.client.headers["Referer"]
     assert '<a class="button primary" href="/studies/nobody">Retry</a>' in pages.get("/studies/nobody", 404)
+
+
+def test_a_form_may_be_as_large_as_any_body_and_no_larger(pages: Pages) -> None:
+    assert pages.send("/studies/new/dry-run", tab="yaml", yaml="x" * 300_000).status_code == 200
+    huge = {f"t:/{number}": "x" * 100_000 for number in range(12)}
+    assert pages.send("/studies/new/dry-run", **huge).status_code == 413
+    unknown = pages.client.post("/login", data=huge, headers={"Accept": "text/html"})
+    assert unknown.status_code == 413
+    assert "Request body is too large" in unknown.text
