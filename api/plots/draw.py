@@ -6,8 +6,8 @@ from functools import partial
 from typing import Literal
 from uuid import UUID
 
-# Brings scikit-learn, and with it pandas where that is installed. It must be there whole before anything is drawn: plotly
-# looks into sys.modules for it, where another thread that asks for an importance may have it half imported.
+# Brings scikit-learn, and with it pandas where that is installed. It must be there whole before anything is drawn:
+# plotly looks into sys.modules for it, where another thread that asks for an importance may have it half imported.
 import optuna.importance  # noqa: F401
 from sqlalchemy import Connection
 
