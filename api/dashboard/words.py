@@ -40,7 +40,6 @@ REASONS = {
     "goal": "its goal is reached",
     "stagnation": "nothing got better for long",
     "space_exhausted": "the space holds no other configuration",
-    "import": "it ran elsewhere",
 }
 
 
@@ -127,14 +126,20 @@ def _study(data: Mapping[str, Any]) -> str:
     if "changed" in data:
         names = (f"budget.{inner}" for inner in data["changed"].get("budget", {}))
         return f"Changed: {', '.join([*names, *(name for name in data['changed'] if name != 'budget')])}."
-    if "enqueued" in data:
-        times = f", {data['repeat']} times" if data.get("repeat", 1) > 1 else ""
-        return f"A configuration was asked for{times}."
+    if "enqueued" in data or "stop_requested" in data:
+        return _wished(data)
     if isinstance(found := data.get("confirmation"), dict):
         return _confirmation(found)
     if data.get("reason") == "space_exhausted":
         return "The space holds no configuration that was not tried."
     return f"Updated: {', '.join(map(str, data)) or 'nothing'}."
+
+
+def _wished(data: Mapping[str, Any]) -> str:
+    if "stop_requested" in data:
+        return f"Trial #{data['stop_requested']} was asked to stop."
+    times = f", {data['repeat']} times" if data.get("repeat", 1) > 1 else ""
+    return f"A configuration was asked for{times}."
 
 
 def _confirmation(found: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ ACCURACY = Objective(metric="val_acc", direction="maximize")
         ("trial-finished", {"end_class": "complete", "step": 9, "loss": -0.9}, "trained whole, 0.9 after epoch 9"),
         ("study-updated", {"state": "finished", "reason": "goal"}, "The study has finished: its goal is reached."),
         ("study-updated", {"changed": {"budget": {"max_trials": 9}}}, "Changed: budget.max_trials."),
+        ("study-updated", {"stop_requested": 7}, "Trial #7 was asked to stop."),
         ("study-updated", {"confirmation": {"state": "finished"}}, "The winners are confirmed."),
     ],
 )  # fmt: skip
