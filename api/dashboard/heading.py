@@ -25,7 +25,6 @@ VERBS: dict[str, frozenset[StudyState]] = {
     "extend": frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPING, _S.FINISHED}),
     "archive": STUDY_ENDED,
 }
-TABS = ("overview", "rungs", "trials", "params", "pareto", "timeline", "config", "events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,7 @@ def _bars(end: str, rows: Sequence[Row[Any]]) -> dict[str, Any]:
         "name": end,
         # Lengths in milliseconds; the shortest would vanish.
         "x": [max(1.0, (stop - row.started_at).total_seconds() * 1000) for row, stop in zip(rows, until, strict=True)],
-        "base": [
-            row.started_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") for row in rows
-        ],
+        "base": [_utc(row.started_at) for row in rows],
         "y": [row.worker for row in rows],
         "customdata": [
             [row.number, row.attempt, row.start_step, row.last_step if row.end_step is None else row.end_step]
