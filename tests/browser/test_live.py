@@ -118,6 +118,9 @@ def test_every_page_works_under_a_prefix(site: Site, web_settings: Settings, ope
         tabs = ("rungs", "params", "pareto", "timeline", "config", "events", "trials", "trials/0")
         for path in ["/", study, *(f"{study}/{tab}" for tab in tabs), "/studies/new", "/workers", "/compare", "/docs"]:
             visit.go(path)
+            islands = visit.page.locator("[data-plot]")
+            for index in range(islands.count()):
+                islands.nth(index).scroll_into_view_if_needed()  # drawn when it is seen
             expect(visit.page.locator("[data-plot] .loading")).to_have_count(0)
             for link in visit.page.locator("a[href^='/'], form[action^='/']").all():
                 target = link.get_attribute("href") or link.get_attribute("action") or ""
