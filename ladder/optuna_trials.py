@@ -66,9 +66,8 @@ def told_plainly(url: str, example: str) -> Iterator[None]:
         yield
     # A name that is taken, no database, an older schema, no driver, no journal.
     except (OptunaError, SQLAlchemyError, RuntimeError, ImportError, ValueError, LookupError, OSError) as error:
-        raise LocalError(
-            f"{url}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", example
-        ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LocalError(f"{url} cannot be read or written: {reason}", example) from error
 
 
 def open_storage(url: str) -> "BaseStorage":

@@ -36,7 +36,7 @@ def main() -> int:
     try:
         with LocalStack(home, workers=2) as stack, Client(stack.url, stack.token) as client, sync_playwright() as play:
             stack.wait_workers()
-            client.studies.create(spec).wait(timeout="15m")
+            client.studies.create(spec).wait(until="confirmed", timeout="15m")
             browser = play.chromium.launch(
                 executable_path=chromium,
                 args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],

@@ -188,7 +188,7 @@ def _waiting(row: Row[Any], spec: StudySpec, facts: Row[Any]) -> Iterator[Condit
     message = f"{_count(top['waiting'], 'trial')} wait{'s' * (top['waiting'] == 1)} at rung {top['rung']}"
     message += f" ({_count(top['resource'], 'epoch')}), where {top['entries']} have reported:"
     message += f" they go on once {_count(row.running, 'running trial')} ha{'ve' if row.running != 1 else 's'} reported"
-    command = f"ladder study rungs {row.name}"
+    command = f"ladder rungs {row.name}"
     yield Condition("WaitingForRung", True, "RungIncomplete", message, command, row.updated_at)
 
 

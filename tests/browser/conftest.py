@@ -112,6 +112,13 @@ class Visit:
         assert self.said == []
         assert self.foreign == []
 
+    def bring_figures_into_view(self) -> int:
+        """Only then are they asked for; returns how many there are."""
+        islands = self.page.locator("[data-plot]")
+        for index in range(islands.count()):
+            islands.nth(index).scroll_into_view_if_needed()
+        return islands.count()
+
     def fits(self) -> None:
         """The page is no wider than the screen."""
         wide, screen = self.page.evaluate(

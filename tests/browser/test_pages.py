@@ -104,13 +104,11 @@ def test_a_page_is_quiet_fits_and_is_accessible(
     if case.name == "trial" and state == "empty":
         visit.allow = ("/trials/0",)  # there is none: the page of a 404
     visit.go(case.path.replace("{s}", study))
-    islands = page.locator("[data-plot]")
-    for index in range(islands.count()):
-        islands.nth(index).scroll_into_view_if_needed()
+    figures = visit.bring_figures_into_view()
     if state == "loading":
-        assert page.locator("[data-plot] .skeleton").count() == islands.count()
+        assert page.locator("[data-plot] .skeleton").count() == figures
     elif state == "error":
-        expect(page.locator("[data-plot] button:has-text('Retry')")).to_have_count(islands.count())
+        expect(page.locator("[data-plot] button:has-text('Retry')")).to_have_count(figures)
     else:
         expect(page.locator("[data-plot] .loading")).to_have_count(0)
     look(visit, axe)

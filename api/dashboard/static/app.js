@@ -20,11 +20,11 @@
     return box;
   }
 
-  // A stream that resumes past the last event it saw, from whichever server answers. Bursts are gathered: the page hears
-  // "trial-updated", "study-updated" or "worker-updated" at most every GATHER_MS, and always after the last event.
+  // A stream that resumes past the last event it saw. Bursts are gathered: the page hears of trials, studies or workers
+  // at most every GATHER_MS, and always after the last event.
   function follow(live) {
     const text = document.getElementById("live-text");
-    let after = live.dataset.after, lostAt = null, wait = RETRY_MS, gathering = null, source = null, ended = false;
+    let after = live.dataset.after, lostAt = null, wait = RETRY_MS, gathering = null, source = null, ended = false, up = false;
     const due = new Set();
 
     const tell = () => {
@@ -55,14 +55,14 @@
       source = new EventSource(url);
       source.addEventListener("open", () => {
         if (lostAt !== null) ["trial-updated", "study-updated", "worker-updated"].forEach(note);
-        lostAt = null; wait = RETRY_MS; show();
+        up = true; lostAt = null; wait = RETRY_MS; show();
       });
       for (const name of EVENTS) source.addEventListener(name, heard);
       source.addEventListener("error", () => {
         source.close();
-        // The stream of a study ends with the study: the page that is drawn anew then says so.
         if (document.getElementById("live-ended")) { ended = true; live.classList.remove("on", "off"); text.textContent = "ended"; return; }
-        lostAt ??= Date.now(); show();
+        // The stream of a study ends with the study: drawn anew, its page says so. Lost is what cannot be opened again.
+        if (up) { up = false; note("study-updated"); } else { lostAt ??= Date.now(); show(); }
         setTimeout(connect, wait);
         wait = Math.min(wait * 2, LONGEST_MS);
       });
@@ -127,5 +127,4 @@
 
   const live = document.getElementById("live");
   if (live) follow(live);
-  window.ladder = { toast };
 })();

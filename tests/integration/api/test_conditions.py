@@ -96,7 +96,7 @@ def test_trials_that_wait_at_a_rung_say_for_whom(api: Api) -> None:
         api.report(trial, 1, loss)
     api.advance(study)
     waiting = _conditions(api)["WaitingForRung"]
-    assert _told(waiting) == (True, "RungIncomplete", "ladder study rungs s")
+    assert _told(waiting) == (True, "RungIncomplete", "ladder rungs s")
     assert "1 trial waits at rung 0 (1 epoch), where 2 have reported" in waiting["message"]
     assert "1 running trial has reported" in waiting["message"]
 
