@@ -22,7 +22,7 @@ VERBS: dict[str, frozenset[StudyState]] = {
     "resume": frozenset({_S.PAUSED}),
     "stop": frozenset({_S.RUNNING, _S.PAUSED}),
     "cancel": frozenset({_S.CREATED, _S.RUNNING, _S.PAUSED, _S.STOPPING}),
-    "extend": frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPING, _S.FINISHED}),
+    "extend": frozenset({_S.RUNNING, _S.PAUSED, _S.FINISHED}),
     "archive": STUDY_ENDED,
 }
 

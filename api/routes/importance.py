@@ -40,7 +40,14 @@ def get_importance(
     caller: Reader,
     method: Annotated[Method, Query(description="ped_anova comes at once, the others are computed")] = "ped_anova",
     objective: Objective = 0,
-    n_max: Annotated[int, Query(ge=10, le=MOST_TRIALS, description="trials to compute it from, at most")] = 500,
+    n_max: Annotated[
+        int,
+        Query(
+            ge=10,
+            le=MOST_TRIALS,
+            description="trials to compute it from, at most; but for ped_anova rounded up to 100, 250, 500 or 1000",
+        ),
+    ] = 500,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """What share each parameter has in how good a trial is; the methods ask different questions and may disagree.

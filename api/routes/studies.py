@@ -1,11 +1,12 @@
 """Studies: create, list, read, change; their rungs and best trials."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from api.answers import IdempotencyKey, answer, once, page_token, read_token
 from api.deps import Parts, Reader, Writer
@@ -260,21 +261,24 @@ def get_best(
 def get_pareto(study: Study, parts: Parts, caller: Reader) -> Response:
     """The trials that no other beats in every objective, and the hypervolume that they dominate."""
 
-    def work(tx: Connection) -> ParetoFront:
+    def read(tx: Connection) -> tuple[StudySpec, Sequence[Row[Any]]]:
         row = stored.get(tx, caller.project, study)
         spec = parts.definitions.get(tx, row.id).spec
-        several = len(spec.objectives) > 1
-        rows = stored.vectors(tx, row.id) if several else stored.best(tx, row.id)
-        vectors = [one.vector if several else [one.loss] for one in rows]
-        if not vectors:
-            return ParetoFront(items=[], hypervolume=None, reference_point=None)
-        chosen = [rows[position] for position in front(vectors)]
-        metrics = stored.newest_metrics(tx, [one.id for one in chosen])
-        reference = reference_point(vectors)
-        return ParetoFront(
+        return spec, stored.vectors(tx, row.id) if len(spec.objectives) > 1 else stored.best(tx, row.id)
+
+    spec, rows = parts.db.read(read)
+    vectors = [one.vector if len(spec.objectives) > 1 else [one.loss] for one in rows]
+    if not vectors:
+        return answer(ParetoFront(items=[], hypervolume=None, reference_point=None))
+    # With no transaction open: of many trials with several objectives it takes seconds.
+    chosen = [rows[position] for position in front(vectors)]
+    reference = reference_point(vectors)
+    volume = hypervolume(vectors, reference)
+    metrics = parts.db.read(lambda tx: stored.newest_metrics(tx, [one.id for one in chosen]))
+    return answer(
+        ParetoFront(
             items=[best_trial(one, spec, metrics.get(one.id, {})) for one in chosen],
-            hypervolume=hypervolume(vectors, reference),
+            hypervolume=volume,
             reference_point=[o.value(loss) for o, loss in zip(spec.objectives, reference, strict=True)],
         )
-
-    return answer(parts.db.read(work))
+    )

@@ -24,6 +24,7 @@ KIND = "importance"
 MOVED = 0.05  # the share of its trials that must have ended since, before an importance is computed anew
 COMPUTE_S = 300.0  # after which whoever computes counts as dead
 MOST_TRIALS = 1_000  # in an importance
+SIZES = (100, 250, 500, MOST_TRIALS)  # of those that are computed in the background
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Question:
     method: Method
     objective: int = 0
     n_max: int = 500
+
+    def __post_init__(self) -> None:
+        if self.method != "ped_anova":  # each takes minutes and is kept: few distinct ones may be asked for
+            object.__setattr__(self, "n_max", min(size for size in SIZES if size >= min(self.n_max, MOST_TRIALS)))
 
     @property
     def key(self) -> str:

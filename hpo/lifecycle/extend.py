@@ -46,6 +46,8 @@ def extend(
         studies.command(tx, project, confirming, "cancel")
     row = studies.lock(tx, project, study)
     _refuse_state(row)
+    if tx.exec_driver_sql(_UNDER_WAY, {"study": study, "project": project}).first() is not None:
+        raise InvalidState("its winners have begun to be trained anew this moment: extend it again")
     changes: dict[str, Any] = {"budget": budget} if budget else {}
     if n_full != "as it is":
         changes["scheduler"] = _with_n_full(row, n_full)
@@ -71,6 +73,8 @@ def extend(
 def _refuse_state(row: Row[Any]) -> None:
     if row.confirms is not None:
         raise InvalidState("a study that confirms another is not extended: extend the one that it confirms")
+    if row.state == StudyState.STOPPING:
+        raise InvalidState("a study that is stopping cannot be extended: extend it once it has finished")
     if row.state in STUDY_ENDED and row.state != StudyState.FINISHED:
         raise InvalidState(f"a study that is {row.state} cannot be extended: clone it")
     if row.state == StudyState.FINISHED and row.state_reason == "goal":

@@ -114,27 +114,23 @@ def params(
 def pareto(request: Request, parts: Parts, who: Viewing, study: Study) -> Response:
     """The trials that no other beats in every objective."""
 
-    def work(tx: Connection) -> tuple[Heading, list[Any], int]:
+    def read(tx: Connection) -> tuple[Heading, Definition, Sequence[tuple[float, ...]]]:
         head = heading(tx, parts, who.caller, study)
         definition = parts.definitions.get(tx, head.study.id)
-        members = _front(tx, definition, head)
-        shown = members[:ON_FRONT]
-        found = by_number(tx, head.study.id, shown)
-        items = [best_trial(found[number], definition.spec, {}) for number in shown if number in found]
-        return head, items, len(members)
+        several = len(definition.spec.objectives)
+        numbers = head.row.next_number
+        if several == 1:
+            return head, definition, ()
+        return head, definition, figures.fronts(tx, head.study.id, several, numbers=numbers, stretches=1).rows
 
-    head, items, members = parts.db.read(work)
-    return page(request, "study/pareto.html", who, head=head, tab="pareto", items=items, members=members)
-
-
-def _front(tx: Connection, definition: Definition, head: Heading) -> list[int]:
-    """The numbers of the front's trials, best by the first objective first; none with one objective."""
-    objectives = len(definition.spec.objectives)
-    if objectives == 1:
-        return []
-    rows = figures.fronts(tx, head.study.id, objectives, numbers=head.row.next_number, stretches=1).rows
+    head, definition, rows = parts.db.read(read)
+    # With no transaction open; best by the first objective first.
     losses = [row[2:] for row in rows]
-    return [int(rows[at][1]) for at in sorted(front(losses), key=lambda at: losses[at])]
+    members = [int(rows[at][1]) for at in sorted(front(losses), key=lambda at: losses[at])] if losses else []
+    shown = members[:ON_FRONT]
+    found = parts.db.read(lambda tx: by_number(tx, head.study.id, shown))
+    items = [best_trial(found[number], definition.spec, {}) for number in shown if number in found]
+    return page(request, "study/pareto.html", who, head=head, tab="pareto", items=items, members=len(members))
 
 
 @router.get("/timeline")
