@@ -35,6 +35,7 @@ FORMED = (
     "trainer",
     "budget",
 )
+PARTS = ("sampler", "scheduler", "trainer", "budget")
 BLANK: dict[str, Json] = {
     "objectives": {"direction": "maximize"},
     "constraints": {"op": "<="},
@@ -137,7 +138,12 @@ def parse(items: Iterable[tuple[str, str]]) -> tuple[Json, list[FieldError]]:
     for name in BLANK:
         if name in tree:
             rows = tree[name]
+            if not (isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())):
+                raise Malformed(f"the form has {name} that are no rows of fields")
             tree[name] = [rows[index] for index in sorted(rows, key=_index)]
+    for name in PARTS:
+        if not isinstance(tree.get(name, {}), dict):
+            raise Malformed(f"the form has a {name} without fields")
     return _fitting(tree), errors
 
 
@@ -165,7 +171,7 @@ def _put(tree: Json, path: Sequence[str], value: Any) -> None:
 def _fitting(spec: Json) -> Json:
     """Without the fields of a type that was chosen before."""
     for row in spec.get("search_space", ()):
-        model = PARAMS.get(row.get("type"))
+        model = PARAMS.get(str(row.get("type")))
         for name in [name for name in row if model is not None and name not in model.model_fields]:
             del row[name]
     for name, entries in _entries():
@@ -187,6 +193,8 @@ def change(spec: Json, what: str) -> None:
     if name not in BLANK or verb not in ("add", "remove"):
         raise Malformed(f"the form has no button {what[:40]!r}")
     rows = spec.setdefault(name, [])
+    if not isinstance(rows, list):
+        raise Malformed(f"the form has {name} that are no rows of fields")
     if verb == "add":
         rows.append(dict(BLANK[name]))
     elif _index(index) < len(rows):
@@ -339,7 +347,7 @@ def _kind(told: Json) -> tuple[str, Sequence[str]]:
 
 def _config_schema(trainer: Json) -> Json | None:
     """The entries that a trainer's configuration may have; None where only its package knows."""
-    info = TRAINERS.get(trainer.get("name", ""))
+    info = TRAINERS.get(str(trainer.get("name", "")))
     if info is None:
         return None
     config = trainer.get("config")
@@ -354,7 +362,7 @@ def _config_schema(trainer: Json) -> Json | None:
 
 
 def _variants(trainer: Json) -> Mapping[str, Sequence[str]]:
-    info = TRAINERS.get(trainer.get("name", ""))
+    info = TRAINERS.get(str(trainer.get("name", "")))
     return {info.chosen_by: sorted(info.variants)} if info is not None and info.chosen_by else {}
 
 

@@ -152,5 +152,12 @@ def test_a_form_that_was_tampered_with_is_refused_in_words(pages: Pages) -> None
         {"t:/search_space/x/name": "b"},
         {"do": "add:nothing"},
         {"do": "remove:search_space/-1"},
+        {"t:/search_space/0": "x"},
+        {"t:/search_space": "x"},
+        {"t:/sampler": "tpe"},
+        {"t:/trainer": "image-cnn"},
+        {"extra": "search_space: x", "do": "add:search_space"},
     ):
         assert pages.send("/studies/new", **{"key": "k", **fields}).status_code == 400, fields
+    for fields in ({"y:/search_space/0/type": "[a, b]"}, {"y:/trainer/name": "[a]"}, {"y:/sampler/type": "{a: 1}"}):
+        assert pages.send("/studies/new", **{"key": "k", "do": "create", **fields}).status_code == 422, fields
