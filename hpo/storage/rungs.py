@@ -112,6 +112,8 @@ class SqlRungLog:
                 query, at["skip"] = (_UP, k - state.rank - 1) if k > state.rank else (_DOWN, state.rank - k - 1)
                 at["loss"], at["seq"] = state.key
             row: Any = find(self._tx, query, **at)
+            if row is None:  # a reader without the study's lock: an entry was taken back since it was counted
+                return None
             state.rank, state.key, state.moved = k, Key(row.loss, row.seq), True
         return state.key
 

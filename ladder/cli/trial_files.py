@@ -117,4 +117,6 @@ def _show(line: "LogLineRead", as_json: bool) -> None:
     if as_json:
         return emit(line)
     mark = {"out": " ", "err": "!", "ladder": "#"}[line.stream]
-    say(f"{line.at:%H:%M:%S} {mark} {line.text}")
+    # What a trial printed must not steer the reader's terminal.
+    text = "".join(sign if sign.isprintable() or sign == "\t" else f"\\x{ord(sign):02x}" for sign in line.text)
+    say(f"{line.at:%H:%M:%S} {mark} {text}")
