@@ -133,7 +133,8 @@ class Trainer:
 
 
 def test_two_api_replicas_and_two_controls_decide_as_one(stack: Callable[..., LocalStack]) -> None:
-    local = stack(api_replicas=2, control_replicas=2, workers=0)
+    # They train ten trials one after another and send no heartbeats in between.
+    local = stack(api_replicas=2, control_replicas=2, workers=0, settings_env={"LADDER_LEASE_TTL_S": "60"})
     with ExitStack() as resources:
 
         def clients(first: int) -> list[Client]:
