@@ -152,10 +152,7 @@ class Control:
 
     def _purge(self) -> None:
         """Remove some of what deleted studies hold: a sweep must not be late for dead leases because of it."""
-        try:
-            purge.purge(self._db, self._store, batches=PURGED_AT_ONCE, ended=self._ended.is_set)
-        except OSError as error:  # the next sweep tries again, and nothing else has to wait for the store
-            log.error("purge-failed", error=str(error))
+        purge.purge(self._db, self._store, batches=PURGED_AT_ONCE, ended=self._ended.is_set)
 
     def analyse(self, study: UUID) -> None:
         """Have what was asked about a study computed: by a thread and a process of their own, since it takes seconds.

@@ -8,17 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Row
 
 from hpo.checkpoints.base import CheckpointStore
 from hpo.storage.db import Db
+
+log = structlog.get_logger()
 
 TRIALS, ROWS = 100, 5_000  # at once: some tens of milliseconds, so that a sweep can stop in between
 
 # Nothing of it runs any more: a worker that still trains would go on writing checkpoints. Those that confirm it go
 # first, because the row of the study takes theirs with it.
 _DUE = """
-SELECT s.id FROM study s WHERE s.deleted_at IS NOT NULL AND s.running = 0
+SELECT s.id FROM study s WHERE s.deleted_at IS NOT NULL AND s.running = 0 AND s.id <> ALL(%(stuck)s)
   AND NOT EXISTS (SELECT 1 FROM study c WHERE c.confirms = s.id) ORDER BY s.deleted_at LIMIT 1"""
 _TRIALS = "SELECT id, number FROM trial WHERE study_id = %(study)s ORDER BY number LIMIT %(limit)s"
 _BY_TRIAL = ("report", "log_line", "attempt", "checkpoint")
@@ -26,17 +29,25 @@ _BY_STUDY = ("rung_entry", "event")
 
 
 def purge(db: Db, store: CheckpointStore, *, batches: int, ended: Callable[[], bool] = lambda: False) -> int:
-    """Remove up to ``batches`` batches of deleted studies; returns how many there were. ``ended``: stop at once."""
+    """Remove up to ``batches`` batches of deleted studies; returns how many there were. ``ended``: stop at once.
+
+    A study whose files cannot be removed holds up no other: it is told in the log and tried again the next time.
+    """
+    stuck: list[UUID] = []
     for done in range(batches):
-        study = db.read(_due)
+        study = db.read(lambda tx: _due(tx, stuck))
         if study is None or ended():
             return done
-        _batch(db, store, study)
+        try:
+            _batch(db, store, study)
+        except OSError as error:
+            log.error("purge-failed", study=str(study), error=str(error))
+            stuck.append(study)
     return batches
 
 
-def _due(tx: Connection) -> UUID | None:
-    study: UUID | None = tx.exec_driver_sql(_DUE).scalar_one_or_none()
+def _due(tx: Connection, stuck: Sequence[UUID]) -> UUID | None:
+    study: UUID | None = tx.exec_driver_sql(_DUE, {"stuck": stuck}).scalar_one_or_none()
     return study
 
 

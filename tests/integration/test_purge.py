@@ -125,6 +125,28 @@ def test_whoever_goes_on_after_an_interruption_finds_all_that_is_left(
     assert list(store.root.iterdir()) == []
 
 
+def test_a_study_whose_files_cannot_be_removed_holds_up_no_other(
+    repository: Repository, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _searched(repository, store)
+    _delete(repository, first)
+    second = _searched(repository, store)
+    _delete(repository, second)
+
+    def delete_trial(self: FilesystemStore, study: UUID, number: int) -> None:
+        if study == first:
+            raise PermissionError("the volume is read-only")
+        whole(self, study, number)
+
+    whole = FilesystemStore.delete_trial
+    monkeypatch.setattr(FilesystemStore, "delete_trial", delete_trial)
+    purge.purge(repository.db, store, batches=1000)
+    assert repository.one("SELECT id FROM study").id == first
+    monkeypatch.undo()
+    purge.purge(repository.db, store, batches=1000)
+    assert _rows(repository).keys() == {"project"}
+
+
 def test_a_batch_that_is_not_committed_is_done_again(
     repository: Repository, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
