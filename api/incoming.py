@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from io import RawIOBase
 from typing import Any
 
-from anyio import from_thread
+from anyio import fail_after, from_thread
 
-from hpo.domain.errors import FieldError, InvalidSpec, TooLarge
+from hpo.domain.errors import FieldError, InvalidSpec, Malformed, TooLarge
+
+SILENT_S = 60.0  # without a byte: the thread that waits for it is one of few
 
 
 def told_sha256(digest: str | None, sha256: str | None) -> str | None:
@@ -45,7 +47,8 @@ def _decoded(value: str) -> str:
 class Incoming(RawIOBase):
     """Read it in a thread that anyio has started. Its end is only reached if the bytes are what they should be.
 
-    Raises TooLarge, and InvalidSpec where their hash is another than ``sha256``: who stores it then stores nothing.
+    Raises TooLarge, Malformed where nothing more comes, and InvalidSpec where their hash is another than ``sha256``:
+    who stores it then stores nothing.
     """
 
     def __init__(self, stream: AsyncIterator[bytes], *, max_bytes: int, sha256: str | None) -> None:
@@ -82,4 +85,8 @@ class Incoming(RawIOBase):
         self._rest = chunk
 
     async def _receive(self) -> bytes | None:
-        return await anext(self._stream, None)
+        try:
+            with fail_after(SILENT_S):
+                return await anext(self._stream, None)
+        except TimeoutError:
+            raise Malformed(f"nothing came for {SILENT_S:g} s after {self._size} bytes: send it again") from None

@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
+import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx import Client
 
+from api import incoming
 from api.main import create_app
 from hpo.settings import Settings
 from tests.integration.api.caller import V1, Api, Json, problem
@@ -102,6 +105,27 @@ def test_a_connection_that_breaks_leaves_nothing_behind(api: Api, trial: Json, s
         api.client.put(V1 + PATH, content=half(), headers=headers)
     assert put(api, trial).status_code == 201  # answered after the server has seen the other end
     assert sorted(path.name for path in files(settings, trial)) == [NAME, f"{NAME}.json"]
+
+
+def test_a_sender_that_falls_silent_is_refused(
+    api: Api, trial: Json, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "SILENT_S", 0.2)
+    head = [
+        f"PUT {V1}{PATH} HTTP/1.1",
+        "Host: ladder",
+        f"Authorization: Bearer {api.tokens['worker']}",
+        f"X-Ladder-Lease: {trial['lease']['token']}",
+        "Content-Type: application/octet-stream",
+        f"Content-Length: {len(CONTENT)}",
+        "Connection: close",
+    ]
+    with socket.create_connection((api.client.base_url.host, api.client.base_url.port), timeout=10) as sender:
+        sender.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + CONTENT[:100])
+        answer = b"".join(iter(partial(sender.recv, 65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"nothing came for 0.2 s after 100 bytes" in answer
+    assert files(settings, trial) == []
 
 
 def test_a_part_is_read_by_its_range(api: Api, trial: Json) -> None:
