@@ -110,6 +110,11 @@ def here(request: Request, **changes: Any) -> str:
     return url(request, path, **(asked | changes))
 
 
+def inside(path: str, otherwise: str) -> str:
+    """A path that a browser asked to be sent to, unless that is no path of this server."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else otherwise
+
+
 def page(request: Request, template: str, viewer: Viewer | None, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A whole page. ``viewer`` is None on those that need no login."""
     flash = request.cookies.get(FLASH) if viewer is not None else None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Sequence
+from html import escape
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -43,7 +44,8 @@ class Label(str):
 
 
 def label(choice: ParamValue) -> Label:
-    return Label(choice if isinstance(choice, str) else json.dumps(choice))
+    """plotly takes its texts for HTML."""
+    return Label(escape(choice if isinstance(choice, str) else json.dumps(choice), quote=False))
 
 
 def numeric_choices(param: CategoricalParam) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.dashboard import cookie
-from api.dashboard.render import page, url
+from api.dashboard.render import inside, page, url
 from api.dashboard.session import Viewing, form_of
 from api.deps import Parts, may, verified
 from hpo.domain.errors import Unauthorized
@@ -15,22 +15,16 @@ from hpo.storage import keys
 router = APIRouter(include_in_schema=False)
 
 
-def _inside(path: str) -> str:
-    """A path of this server; anything else would send a user who has just logged in to another site."""
-    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if safe else "/"
-
-
 @router.get("/login")
 def show_login(request: Request, parts: Parts, next: Annotated[str, Query(max_length=2000)] = "/") -> Response:
-    return page(request, "login.html", None, next=_inside(next), error=None, hours=parts.settings.session_h)
+    return page(request, "login.html", None, next=inside(next, "/"), error=None, hours=parts.settings.session_h)
 
 
 @router.post("/login")
 async def log_in(request: Request, parts: Parts) -> Response:
     """Keep the key that was pasted; one that is wrong is told so on the same page."""
     fields = await form_of(request)
-    token, where = str(fields.get("token", "")).strip(), _inside(str(fields.get("next", "/")))
+    token, where = str(fields.get("token", "")).strip(), inside(str(fields.get("next", "/")), "/")
     try:
         caller = await verified(request, token)
         error = None if may(caller, "read") else f"this key has the scope {caller.scope}: the dashboard needs read"

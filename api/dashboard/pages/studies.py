@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 
 from api.answers import page_token, read_token
-from api.dashboard.render import FLASH, here, page, url
+from api.dashboard.render import FLASH, here, inside, page, url
 from api.dashboard.session import Form, Viewing
 from api.deps import Parts
 from api.routes.studies import OrderStudies, place_of
@@ -133,9 +133,7 @@ def act(request: Request, parts: Parts, form: Form, study: str, verb: StudyVerb)
 
 def back(request: Request, form: Form, text: str, *, to: str, undo: dict[str, str] | None = None) -> Response:
     """The page that the form came from (its field ``next``), else ``to``; it shows ``text`` once."""
-    asked = form.text("next")
-    inside = asked.startswith("/") and not asked.startswith(("//", "/\\")) and asked.isprintable()
-    response = RedirectResponse(asked if inside else url(request, to), 303)
+    response = RedirectResponse(inside(form.text("next"), url(request, to)), 303)
     said = json.dumps({"text": text[:300], "undo": undo}).encode().hex()
     path = f"{request.scope.get('root_path', '')}/"
     response.set_cookie(FLASH, said, max_age=60, path=path, httponly=True, samesite="lax")
