@@ -34,9 +34,13 @@ PAGES: Mapping[str, str] = {
     "rungs": "/studies/crowd/rungs",
     "trials": "/studies/crowd/trials",
     "trials by value": "/studies/crowd/trials?order_by=-value",
+    "trials by a param": "/studies/crowd/trials?order_by=params.lr",
+    "trials by duration": "/studies/crowd/trials?order_by=-duration",
     "trials, filtered": "/studies/crowd/trials?state=pruned&where=params.lr:lt:0.001",
     "trials, page in the middle": "",
     "trial": "/studies/crowd/trials/5000",
+    "params": "/studies/crowd/params",
+    "timeline": "/studies/crowd/timeline",
     "events": "/studies/crowd/events",
     "config": "/studies/crowd/config",
 }
