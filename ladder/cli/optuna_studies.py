@@ -73,7 +73,13 @@ def export_optuna(
 
     with Client() as client, advancing(f"writing the trials of {study}"):
         found = write(client, study, url, name)
+        best = client.studies.read(study).best
     if as_json:
         return emit({"study": found.study, "storage": url, "trials": found.trials, "best_value": found.best_value})
     say(f"{found.study}  {found.trials} trials in {url}")
+    if best is not None and best.values is None and best.value != found.best_value:
+        theirs = "none" if found.best_value is None else f"{found.best_value:g}"
+        talk(
+            f"  Ladder's best is {best.value:g}, of trial {best.number}; Optuna's, of complete ones alone, is {theirs}"
+        )
     talk(f"  look at them: optuna-dashboard {url}")

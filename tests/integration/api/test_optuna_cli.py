@@ -165,6 +165,17 @@ def test_a_study_is_written_into_an_optuna_storage(api: Api, told: Call, target:
     assert told("export", "optuna", "s", target, "--name", "again")[0] == 0
 
 
+def test_a_best_trial_that_optuna_does_not_count_is_told(api: Api, told: Call, target: str) -> None:
+    filled(api)
+    code, _, err = told("export", "optuna", "s", target)
+    assert (code, "Optuna's" in err) == (0, False)
+    (fourth,) = api.ask()
+    api.report(fourth, 1, 0.01)
+    code, _, err = told("export", "optuna", "s", target, "--name", "more")
+    assert code == 0
+    assert f"best is 0.01, of trial {fourth['number']}; Optuna's, of complete ones alone, is 0.166667" in err
+
+
 def test_optuna_dashboard_opens_what_was_written(api: Api, told: Call, tmp_path: Path) -> None:
     from optuna_dashboard import wsgi
 
