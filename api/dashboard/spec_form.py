@@ -1,4 +1,4 @@
-"""A study's specification as the fields of a form, and back.
+"""A study's specification as the fields of a form; ``spec_sent`` reads them back.
 
 Each input is named by the JSON pointer of what it stands for, after a letter that says how its text is read: ``t`` as
 it is, ``y`` as a YAML value, ``l`` as a list and ``m`` as a mapping without their brackets.
@@ -6,24 +6,16 @@ it is, ``y`` as a YAML value, ``l`` as a list and ``m`` as a mapping without the
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
+from api.dashboard.spec_parts import BLANK, PARAMS, Json, config_schema, entries, variants
 from api.dashboard.spec_text import CoreDumper
-from api.registry_views import samplers, schedulers
-from api.schemas.registry import EntryRead
-from hpo.domain.errors import FieldError, Malformed
-from hpo.spec.base import SpecModel
-from hpo.spec.source import NotYaml, read
-from hpo.spec.space import CategoricalParam, FixedParam, FloatParam, IntParam
+from hpo.domain.errors import FieldError
 from hpo.spec.study import EXTERNAL
 from models.catalog import TRAINERS
-from models.job import InvalidConfig
 
-Json = dict[str, Any]
 FORMED = (
     "name",
     "description",
@@ -35,20 +27,6 @@ FORMED = (
     "trainer",
     "budget",
 )
-PARTS = ("sampler", "scheduler", "trainer", "budget")
-BLANK: dict[str, Json] = {
-    "objectives": {"direction": "maximize"},
-    "constraints": {"op": "<="},
-    "search_space": {"type": "float"},
-}
-PARAMS: dict[str, type[SpecModel]] = {
-    "float": FloatParam,
-    "int": IntParam,
-    "categorical": CategoricalParam,
-    "fixed": FixedParam,
-}
-LIST, MAPPING = ("choices",), ("when",)
-MAX_DEPTH = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +74,6 @@ class Drawn:
     summaries: Mapping[str, str]
 
 
-def _entries() -> tuple[tuple[str, tuple[EntryRead, ...]], ...]:
-    return ("sampler", samplers()), ("scheduler", schedulers())
-
-
-@cache
-def _schema_of(kind: type[BaseModel]) -> Json:
-    found: Json = kind.model_json_schema()["properties"]
-    return found
-
-
 class _Errors:
     """Hands each error to the first that asks for its place."""
 
@@ -116,92 +84,6 @@ class _Errors:
         mine = [one for one in self.left if one.pointer == pointer or one.pointer.startswith(f"{pointer}/")]
         self.left = [one for one in self.left if one not in mine]
         return [one.message for one in mine]
-
-
-# ---- from what was sent to a specification
-
-
-def parse(items: Iterable[tuple[str, str]]) -> tuple[Json, list[FieldError]]:
-    """What the inputs say; an empty one says nothing. Errors are of texts that are no YAML. Raises Malformed."""
-    tree: Json = {}
-    errors: list[FieldError] = []
-    for name, text in items:
-        kind, _, pointer = name.partition(":")
-        if kind not in ("t", "y", "l", "m") or not pointer.startswith("/") or not text.strip():
-            continue
-        try:
-            value = text if kind == "t" else read(_bracketed(kind, text.strip())).data
-        except NotYaml as error:
-            errors.append(FieldError(pointer, "not_yaml", f"cannot be read: {error.problem}, got {text[:60]!r}"))
-            value = text
-        _put(tree, pointer.split("/")[1:], value)
-    for name in BLANK:
-        if name in tree:
-            rows = tree[name]
-            if not (isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())):
-                raise Malformed(f"the form has {name} that are no rows of fields")
-            tree[name] = [rows[index] for index in sorted(rows, key=_index)]
-    for name in PARTS:
-        if not isinstance(tree.get(name, {}), dict):
-            raise Malformed(f"the form has a {name} without fields")
-    return _fitting(tree), errors
-
-
-def _bracketed(kind: str, text: str) -> str:
-    opening = {"l": "[", "m": "{"}.get(kind, "")
-    return text if not opening or text.startswith(opening) else opening + text + {"[": "]", "{": "}"}[opening]
-
-
-def _index(text: str) -> int:
-    if not (text.isdecimal() and text.isascii() and len(text) < 5):
-        raise Malformed(f"the form has no row {text[:20]!r}")
-    return int(text)
-
-
-def _put(tree: Json, path: Sequence[str], value: Any) -> None:
-    *parents, last = path
-    at = tree
-    for part in parents[:MAX_DEPTH]:
-        at = at.setdefault(part, {})
-        if not isinstance(at, dict):
-            raise Malformed("the form has a field twice")
-    at[last] = value
-
-
-def _fitting(spec: Json) -> Json:
-    """Without the fields of a type that was chosen before."""
-    for row in spec.get("search_space", ()):
-        model = PARAMS.get(str(row.get("type")))
-        for name in [name for name in row if model is not None and name not in model.model_fields]:
-            del row[name]
-    for name, entries in _entries():
-        part = spec.get(name, {})
-        known = next((one.schema_["properties"] for one in entries if one.name == part.get("type")), None)
-        for entry in [entry for entry in part if known is not None and entry not in known]:
-            del part[entry]
-    trainer = spec.get("trainer", {})
-    config, known = trainer.get("config"), _config_schema(trainer)
-    if isinstance(config, dict) and known is not None:
-        trainer["config"] = {name: value for name, value in config.items() if name in known}
-    return spec
-
-
-def change(spec: Json, what: str) -> None:
-    """Add an empty row to a list or take one out: ``add:search_space``, ``remove:search_space/2``."""
-    verb, _, where = what.partition(":")
-    name, _, index = where.partition("/")
-    if name not in BLANK or verb not in ("add", "remove"):
-        raise Malformed(f"the form has no button {what[:40]!r}")
-    rows = spec.setdefault(name, [])
-    if not isinstance(rows, list):
-        raise Malformed(f"the form has {name} that are no rows of fields")
-    if verb == "add":
-        rows.append(dict(BLANK[name]))
-    elif _index(index) < len(rows):
-        del rows[_index(index)]
-
-
-# ---- from a specification to inputs
 
 
 def draw(spec: Json, errors: Sequence[FieldError], installed: Sequence[str]) -> Drawn:
@@ -216,21 +98,21 @@ def draw(spec: Json, errors: Sequence[FieldError], installed: Sequence[str]) -> 
     names = [*TRAINERS, EXTERNAL, *installed]
     summaries = {}
     parts: dict[str, list[Field]] = {}
-    for name, entries in _entries():
+    for name, kinds in entries():
         part = _part(spec, name)
         kind = part.get("type", "auto")
-        chosen = next((one for one in entries if one.name == kind), None)
-        options = [one.name for one in entries]
+        chosen = next((one for one in kinds if one.name == kind), None)
+        options = [one.name for one in kinds]
         parts[name] = [_field(spec, f"/{name}/type", name.capitalize(), "t", taken, options=options, redraws=True)]
         if chosen is not None:
             summaries[name] = chosen.summary
             skip = ("type", "resource", "picked", "why")
             parts[name] += list(_of_schema(spec, f"/{name}", chosen.schema_, taken, skip))
-    known = _config_schema(trainer)
+    known = config_schema(trainer)
     if known is None:
         config = [_field(spec, "/trainer/config", "Configuration", "m", taken, help="entry: value, entry: value")]
     else:
-        config = list(_of_schema(spec, "/trainer/config", {"properties": known}, taken, (), _variants(trainer)))
+        config = list(_of_schema(spec, "/trainer/config", {"properties": known}, taken, (), variants(trainer)))
     resources = [
         _field(spec, "/trainer/resources/queue", "Queue", "t", taken, default="cpu"),
         _field(spec, "/trainer/resources/gpus", "GPUs", "y", taken, default="0"),
@@ -343,27 +225,6 @@ def _kind(told: Json) -> tuple[str, Sequence[str]]:
         if only.get("type") == "string":
             return "t", ()
     return "y", ()
-
-
-def _config_schema(trainer: Json) -> Json | None:
-    """The entries that a trainer's configuration may have; None where only its package knows."""
-    info = TRAINERS.get(str(trainer.get("name", "")))
-    if info is None:
-        return None
-    config = trainer.get("config")
-    try:
-        kind = info.kind(config if isinstance(config, dict) else {})
-    except InvalidConfig:
-        kind = info.config
-    found: Json = dict(_schema_of(kind))
-    if info.chosen_by:  # the variant stands first: it decides on the others
-        found = {info.chosen_by: {**found.get(info.chosen_by, {}), "type": "string"}, **found}
-    return found
-
-
-def _variants(trainer: Json) -> Mapping[str, Sequence[str]]:
-    info = TRAINERS.get(str(trainer.get("name", "")))
-    return {info.chosen_by: sorted(info.variants)} if info is not None and info.chosen_by else {}
 
 
 def _part(spec: Json, name: str) -> Json:

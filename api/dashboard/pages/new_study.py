@@ -17,7 +17,9 @@ from sqlalchemy import Connection
 from api.answers import once
 from api.dashboard.render import HERE, page, url
 from api.dashboard.session import Form, Viewer, Viewing
-from api.dashboard.spec_form import BLANK, Json, change, draw, parse, text_of
+from api.dashboard.spec_form import draw, text_of
+from api.dashboard.spec_parts import BLANK, Json
+from api.dashboard.spec_sent import change, parse
 from api.dashboard.spec_text import dumped
 from api.deps import Parts, Services
 from api.registry_views import trainers
