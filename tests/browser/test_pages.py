@@ -10,6 +10,7 @@ from hpo.settings import Settings
 from tests.browser.conftest import Open, Site, Visit
 from tests.browser.data import Shown, fill
 
+PROBLEM = '{"title": "Internal error", "detail": "down", "status": 500, "code": "internal", "request_id": "r1"}'
 LOOKS = [(width, theme) for width in (1280, 375) for theme in ("light", "dark")]
 PLOTS = "**/api/v1/**/plots/**"
 STATES = ["empty", "loading", "error", "populated", "crowd"]
@@ -75,6 +76,23 @@ def look(visit: Visit, axe: Axe) -> None:
         assert serious(axe, visit.page) == [], f"{visit.page.url} at {width} px, {theme}"
 
 
+def fail(route: Route) -> None:
+    route.fulfill(status=500, content_type="application/problem+json", headers={"X-Request-Id": "r1"}, body=PROBLEM)
+
+
+def fail_to_refresh(visit: Visit) -> None:
+    """What is drawn anew fails: the page keeps what it shows and says so."""
+    page = visit.page
+    if page.locator("#data").count() == 0:
+        return  # nothing of it is live
+    visit.allow = (*visit.allow, page.url)
+    page.route(page.url, fail)
+    page.evaluate("document.getElementById('live').dispatchEvent(new CustomEvent('study-updated', {bubbles: true}))")
+    expect(page.locator(".toast")).to_contain_text("Could not refresh (500, request r1).")
+    expect(page.locator(".toast button")).to_have_text("Retry")
+    expect(page.locator("#data")).not_to_be_empty()
+
+
 @pytest.mark.parametrize(
     ("state", "case"),
     [
@@ -87,7 +105,7 @@ def look(visit: Visit, axe: Axe) -> None:
 def test_a_page_is_quiet_fits_and_is_accessible(
     case: Case, state: str, shown: Shown, open_browser: Open, axe: Axe
 ) -> None:
-    """Figures that are held back show their room; those that fail say so and offer to try again."""
+    """Figures that are held back show their room; those that fail say so and offer to try again, as the page does."""
     api = shown.nobody if state == "empty" and case.name not in OF_STUDY else shown.api
     visit = open_browser(api)
     study = {"empty": "empty", "crowd": "crowd"}.get(state, "populated")
@@ -97,10 +115,7 @@ def test_a_page_is_quiet_fits_and_is_accessible(
         page.route(PLOTS, lambda route: held.append(route))
     if state == "error":
         visit.allow = ("/plots/",)
-        problem = '{"title": "Internal error", "detail": "down", "status": 500, "code": "internal", "request_id": "r1"}'
-        page.route(
-            PLOTS, lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem)
-        )
+        page.route(PLOTS, fail)
     if case.name == "trial" and state == "empty":
         visit.allow = ("/trials/0",)  # there is none: the page of a 404
     visit.go(case.path.replace("{s}", study))
@@ -109,6 +124,7 @@ def test_a_page_is_quiet_fits_and_is_accessible(
         assert page.locator("[data-plot] .skeleton").count() == figures
     elif state == "error":
         expect(page.locator("[data-plot] button:has-text('Retry')")).to_have_count(figures)
+        fail_to_refresh(visit)
     else:
         expect(page.locator("[data-plot] .loading")).to_have_count(0)
     look(visit, axe)

@@ -1,5 +1,7 @@
 """The table of trials and the page of one, while they are open."""
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open, Site
@@ -53,4 +55,23 @@ def test_the_log_of_a_running_attempt_goes_on_by_itself(site: Site, open_browser
     assert api.post("/studies/s/trials/0/logs", {"lease": trial["lease"]["token"], "lines": lines},
                     scope="worker").status_code == 200  # fmt: skip
     expect(page.locator("pre.log")).to_contain_text(hostile)
+    visit.assert_quiet()
+
+
+def test_a_running_trial_counts_its_lease_down(site: Site, open_browser: Open) -> None:
+    api = site.project()
+    api.create("s")
+    api.ask("s")
+    visit = open_browser(api)
+    lease = visit.go("/studies/s/trials/0").locator("time[data-until]")
+    expect(lease).to_have_text(re.compile(r"^[1-9]\d* s left$"))
+    visit.assert_quiet()
+
+
+def test_a_command_is_copied_where_the_browser_has_no_clipboard_for_pages(site: Site, open_browser: Open) -> None:
+    visit = open_browser(site.project())
+    visit.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # plain HTTP
+    page = visit.go("/workers")
+    page.locator("[data-copy]").first.click()
+    expect(page.locator(".toast")).to_have_text("Copied.")
     visit.assert_quiet()

@@ -64,7 +64,7 @@ def show_comparison(
             url(request, "/compare", **_query(kind, names[:n] + names[n + 1 :], every, x, metric))
             for n in range(len(names))
         ],
-        link=f"{request.url.scheme}://{request.url.netloc}{tidy}",
+        link=f"{request.url.scheme}://{request.headers.get('x-forwarded-host', request.url.netloc)}{tidy}",
         params=[
             (name, name in found.differing, [shown(item.params.get(name)) for item in found.items])
             for name in listed

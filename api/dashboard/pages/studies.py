@@ -32,6 +32,8 @@ UNDO: dict[str, tuple[str, str]] = {
     "resume": ("pause", "Pause"),
     "archive": ("unarchive", "Bring it back"),
 }
+# Conditions that hold a study up by being true.
+HOLDS = ("TrialsFailing", "WaitingForParams", "WaitingForRung")
 DONE = {
     "start": "started",
     "pause": "paused",
@@ -108,7 +110,7 @@ def _warnings(studies: list[StudyRead]) -> list[tuple[Condition, list[str]]]:
     found: dict[str, tuple[Condition, list[str]]] = {}
     for study in studies:
         for one in study.conditions if study.state is StudyState.RUNNING else ():
-            if not one.status:
+            if not one.status or one.type in HOLDS:
                 found.setdefault(one.message, (one, []))[1].append(study.name)
     return list(found.values())
 

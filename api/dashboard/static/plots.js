@@ -3,10 +3,10 @@
   "use strict";
   const REFRESH_MS = 10_000;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const make = (tag, set = {}, ...kids) => { const made = Object.assign(document.createElement(tag), set); made.append(...kids); return made; };
   let plotly = null;
   const load = () => plotly ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = document.body.dataset.plotly;
+    const script = make("script", { src: document.body.dataset.plotly });
     script.addEventListener("load", () => resolve(window.Plotly));
     script.addEventListener("error", () => { plotly = null; reject(new Error("plotly.js could not be loaded")); });
     document.head.append(script);
@@ -23,14 +23,8 @@
 
   function problem(box, text, retry) {
     box.classList.add("skeleton");
-    const shown = document.createElement("div");
-    shown.className = "problem";
-    shown.append(Object.assign(document.createElement("span"), { textContent: text }));
-    if (retry) {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Retry" });
-      button.addEventListener("click", retry);
-      shown.append(button);
-    }
+    const shown = make("div", { className: "problem" }, make("span", {}, text));
+    if (retry) shown.append(make("button", { type: "button", onclick: retry }, "Retry"));
     box.removeAttribute("role"); // an image holds no button
     box.replaceChildren(shown);
   }
@@ -39,13 +33,13 @@
     const box = island.querySelector(".canvas");
     try {
       const answer = await fetch(island.dataset.plot, { headers: { Accept: "application/json" }, cache: "no-cache" });
-      if (answer.status === 202) { setTimeout(() => draw(island, true), 1000 * Number(answer.headers.get("retry-after") ?? 2)); return; }
       const body = await answer.json();
       if (!answer.ok) throw new Error(`${body.title}: ${body.detail} (request ${body.request_id})`);
       island.figure = body;
-      const meta = island.querySelector(".meta");
-      const { n_trials: all, shown, reason } = body.meta;
-      meta.textContent = shown != null && shown < all ? `${shown} of ${all} trials shown` : "";
+      if (answer.status === 202) setTimeout(() => draw(island, true), 1000 * Number(answer.headers.get("retry-after") ?? 2));
+      const { n_trials: all, shown, reason, sampling, at_step: step } = body.meta;
+      const said = [shown != null && shown < all && `${shown} of ${all} trials shown`, step && `after ${step} epochs`, sampling, body.data.length && reason];
+      island.querySelector(".meta").textContent = said.filter(Boolean).join("; ");
       if (!body.data.length) { problem(box, reason ?? "Nothing to draw yet."); return; }
       const Plotly = await load();
       if (!box.classList.contains("js-plotly-plot")) box.replaceChildren();
@@ -63,25 +57,19 @@
     const old = island.querySelector(".wide");
     if (old) { old.remove(); return; }
     const rows = [];
-    for (const trace of island.figure?.data ?? []) {
-      const xs = trace.x ?? [], ys = trace.y ?? [];
-      for (let i = 0; i < Math.min(xs.length, 200 - rows.length); i++) rows.push([trace.name ?? "", xs[i], ys[i]]);
-      for (const one of trace.dimensions ?? []) rows.push([one.label ?? "", "values", (one.values ?? []).slice(0, 50).join(", ")]);
+    for (const { x = [], y = [], z, name = "" } of island.figure?.data ?? []) {
+      const grid = Array.isArray(z?.[0]);
+      if (grid) y.forEach((b, j) => x.forEach((a, i) => rows.push([name, a, b, z[j][i]])));
+      else x.forEach((a, i) => rows.push([name, a, y[i], z?.[i]]));
     }
-    const made = document.createElement("table");
-    const head = made.createTHead().insertRow();
-    for (const name of ["series", "x", "y"]) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: name }));
-    const body = made.createTBody();
-    for (const row of rows) { const line = body.insertRow(); for (const cell of row) line.insertCell().textContent = cell ?? "–"; }
-    const wide = document.createElement("div");
-    wide.className = "wide";
-    wide.tabIndex = 0;
-    wide.append(made);
-    island.append(wide);
+    const line = (cell, cells) => make("tr", {}, ...cells.map((text) => make(cell, {}, text ?? "–")));
+    const body = rows.slice(0, 200).map((row) => line("td", row));
+    const made = make("table", {}, make("thead", {}, line("th", ["series", "x", "y", "z"])), make("tbody", {}, ...body));
+    island.append(make("div", { className: "wide", tabIndex: 0 }, made));
   }
 
   const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); entry.target.begun = true; draw(entry.target); }
+    for (const { isIntersecting, target } of entries) if (isIntersecting) { seen.unobserve(target); target.begun = true; draw(target); }
   }, { rootMargin: "200px" });
   const islands = () => document.querySelectorAll("[data-plot]");
   for (const one of islands()) seen.observe(one);

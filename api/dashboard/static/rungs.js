@@ -2,8 +2,8 @@
 (() => {
   "use strict";
   const WAYS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
-  const all = () => [...document.querySelectorAll("#rungs-svg a")];
-  const of = (event) => event.target.closest?.("#rungs-svg a");
+  const all = () => [...document.querySelectorAll("#rungs-svg g a")];
+  const of = (event) => event.target.closest?.("#rungs-svg g a");
   const place = (dot) => ["x", "y"].map((name) => Number(dot.lastChild.getAttribute(name)));
   const show = (event) => {
     const dot = of(event);

@@ -25,6 +25,13 @@ def test_the_form_of_filters_is_answered_as_a_browser_sends_it(api: Api, pages: 
     assert "No study matches" in pages.get(sent.format("", "finished"))
 
 
+def test_a_label_without_a_value_is_told_and_left_out(api: Api, pages: Pages) -> None:
+    api.create("digits", advance=False, labels={"team": "vision"})
+    api.create("flowers", advance=False)
+    assert names(pages.get("/?label=team:vision")) == ["digits"]
+    assert "such as team:vision; team is left out" in pages.text("/?label=team")
+
+
 @pytest.mark.parametrize("query", ["name=%00", "label=a:%00", "state=asleep", "order_by=id"])
 def test_a_filter_that_cannot_be_is_refused_in_words(pages: Pages, query: str) -> None:
     assert "Request is not valid" in pages.get(f"/?{query}", 422)

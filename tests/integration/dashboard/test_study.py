@@ -55,6 +55,18 @@ def test_the_head_counts_and_names_the_best(api: Api, pages: Pages) -> None:
     assert "&lt;img" in pages.get("/studies/s")
 
 
+def test_why_it_does_not_move_is_told_whether_or_not_workers_are_there(api: Api, pages: Pages) -> None:
+    train(api, "s", ["failed", "failed", "failed"])
+    said = "the last 3 attempts all ended in user_error, the newest of trial 2"
+    for path in ("/studies/s", "/"):
+        assert said in pages.text(path)
+    api.post("/studies/s/pause")
+    assert "it is paused with" in pages.text("/studies/s")
+    api.call("PUT", "/workers/w", {"queue": "cpu", "protocol_version": 3}, scope="worker")
+    api.create("t", trainer={"name": "synthetic"})
+    assert "live worker" not in pages.text("/studies/t")
+
+
 def test_the_overview_tells_the_last_events_in_words(api: Api, pages: Pages) -> None:
     train(api, "s", [0.5])
     text = pages.text("/studies/s")
