@@ -48,7 +48,8 @@ slot AS (
 taken AS (
   UPDATE trial t SET state = 'running', attempt = t.attempt + 1, lease_id = gen_random_uuid(), claim_id = %(claim)s,
     worker = %(worker)s, lease_ttl_s = %(ttl)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s),
-    promoted = false, stop_requested = NULL, claimed_at = clock_timestamp(), updated_at = clock_timestamp()
+    promoted = false, stop_requested = NULL, error = NULL, claimed_at = clock_timestamp(),
+    updated_at = clock_timestamp()
   FROM cand, slot WHERE t.id = cand.id AND slot.id = t.study_id RETURNING t.*),
 begun AS (
   INSERT INTO attempt (trial_id, attempt, lease_id, worker, start_step, alone)
