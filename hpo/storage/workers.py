@@ -77,12 +77,19 @@ def idle(tx: Connection, project: UUID, queue: str, *, live_s: float) -> int:
     return max(0, int(row.idle))
 
 
-def page(tx: Connection, project: UUID, *, live_s: float, after: str, limit: int) -> Sequence[Row[Any]]:
-    """Workers by name past ``after``."""
-    return tx.exec_driver_sql(
-        _SELECT + " AND w.name > %(after)s ORDER BY w.name LIMIT %(limit)s",
-        {"project": project, "live": live_s, "after": after, "limit": limit},
-    ).all()
+_PAGE = (
+    _SELECT
+    + """ AND w.name > %(after)s AND (%(queue)s = '' OR w.queue = %(queue)s) AND (%(host)s = '' OR w.host = %(host)s)
+ORDER BY w.name LIMIT %(limit)s"""
+)
+
+
+def page(
+    tx: Connection, project: UUID, *, live_s: float, after: str, limit: int, queue: str = "", host: str = ""
+) -> Sequence[Row[Any]]:
+    """Workers by name past ``after``, of one queue or host where one is given."""
+    asked = {"project": project, "live": live_s, "after": after, "limit": limit, "queue": queue, "host": host}
+    return tx.exec_driver_sql(_PAGE, asked).all()
 
 
 def get(tx: Connection, project: UUID, name: str, *, live_s: float) -> Row[Any]:

@@ -221,7 +221,8 @@ def test_lost_leases_wait_longer_each_time_and_the_trial_goes_on(repository: Rep
         repository.report(held, step, 0.5)
         repository.fail(held, "infra", backoff_s=10.0)
         row = repository.one(
-            "SELECT state, infra_failures, error, extract(epoch FROM not_before - updated_at)::float8 AS wait FROM trial"
+            "SELECT state, infra_failures, error, extract(epoch FROM not_before - updated_at)::float8 AS wait"
+            " FROM trial"
         )
         assert (row.state, row.infra_failures, row.error["type"]) == ("queued", step, "infra")
         assert repository.try_claim(study) is None

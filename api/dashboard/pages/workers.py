@@ -1,6 +1,5 @@
 """P6: who trains, on what, and what waits; draining and forgetting."""
 
-from collections import Counter
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -14,6 +13,7 @@ from api.deps import Parts
 from api.schemas.workers import QueueRead, WorkerRead
 from api.views import queue_read, worker_read
 from hpo.domain.errors import Malformed
+from hpo.spec.base import Text
 from hpo.storage import workers as stored
 from hpo.storage.keys import audit
 
@@ -26,16 +26,22 @@ Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 @router.get("/workers")
 def list_workers(
-    request: Request, parts: Parts, who: Viewing, after: Annotated[str | None, Query(max_length=1000)] = None
+    request: Request,
+    parts: Parts,
+    who: Viewing,
+    queue: Annotated[Text, Query(max_length=100)] = "",
+    host: Annotated[Text, Query(max_length=300)] = "",
+    after: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> Response:
     """Workers by name, and the queues."""
-    token = read_token({}, after)
+    filters = {"queue": queue, "host": host}
+    token = read_token(filters, after)
     if token is not None and [type(part) for part in token] != [str]:
         raise Malformed("this page's address is not one that was given out")
 
     def work(tx: Connection) -> tuple[list[WorkerRead], list[QueueRead]]:
         project, live_s = who.caller.project, parts.live_s
-        rows = stored.page(tx, project, live_s=live_s, after=token[0] if token else "", limit=PAGE + 1)
+        rows = stored.page(tx, project, live_s=live_s, after=token[0] if token else "", limit=PAGE + 1, **filters)
         return [worker_read(row) for row in rows], [
             queue_read(row) for row in stored.queues(tx, project, live_s=live_s)
         ]
@@ -48,9 +54,18 @@ def list_workers(
         who,
         workers=workers[:PAGE],
         queues=queues,
-        counted=Counter(worker.state for worker in workers[:PAGE]),
-        next_page=here(request, after=page_token({}, (workers[PAGE - 1].name,))) if more else None,
+        counted=_counted(queues),
+        queue=queue,
+        host=host,
+        next_page=here(request, after=page_token(filters, (workers[PAGE - 1].name,))) if more else None,
     )
+
+
+def _counted(queues: list[QueueRead]) -> dict[str, int]:
+    """Workers by state, all of them, however many the page shows."""
+    idle, draining = sum(queue.idle for queue in queues), sum(queue.draining for queue in queues)
+    busy = sum(queue.workers for queue in queues) - idle - draining
+    return {"busy": busy, "idle": idle, "draining": draining, "lost": sum(queue.lost for queue in queues)}
 
 
 @router.post("/workers/{worker}/{verb}")
