@@ -55,7 +55,8 @@ def once(
     outcome, stored = parts.db.write(write)
     if outcome is not None:
         parts.ring(outcome)
-    return Response(stored.body, stored.status, stored.headers, media_type="application/json")
+    kind = None if stored.status == 204 else "application/json"
+    return Response(stored.body, stored.status, stored.headers, media_type=kind)
 
 
 def page_token(filters: dict[str, Any], key: tuple[Any, ...]) -> str:

@@ -187,6 +187,7 @@ class Needs:
 
 
 Reader = Annotated[Caller, Depends(Needs("read"), scope="function")]
+ReaderOrWorker = Annotated[Caller, Depends(Needs("read", "worker"), scope="function")]
 Writer = Annotated[Caller, Depends(Needs("write"), scope="function")]
 Trainer = Annotated[Caller, Depends(Needs("worker", "write"), scope="function")]
 WorkerKey = Annotated[Caller, Depends(Needs("worker"), scope="function")]

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.errors import responses
-from api.schemas.trials import Problem
+from api.schemas.trials import NotReady, Problem
 
 PROTECTED = "/api/v1/"
 
@@ -25,8 +25,9 @@ def describe(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    components["schemas"] |= schema.pop("$defs", {}) | {"Problem": schema}
+    for model in (Problem, NotReady):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        components["schemas"] |= schema.pop("$defs", {}) | {model.__name__: schema}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, ldr_…"}}
     problems = {str(status): said for status, said in responses("too_large", "unsupported_media_type").items()}
     for path, operations in document["paths"].items():

@@ -1,6 +1,6 @@
 """The one table from error code to HTTP status, and RFC 9457 problems for every error, FastAPI's own included."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -80,7 +80,10 @@ def problem(
     detail: str,
     errors: Sequence[FieldError] | None = None,
     headers: dict[str, str] | None = None,
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
+    """The answer that tells of an error; ``more`` are members besides those of every problem (RFC 9457 3.2)."""
     status, title, _ = CODES[code]
     fields = None
     if errors is not None:
@@ -97,7 +100,7 @@ def problem(
             "errors": fields,
         }
     )
-    content = body.model_dump(exclude_none=True)
+    content = body.model_dump(exclude_none=True) | dict(more or {})
     headers = dict(headers or {})
     if for_browser(request):
         return problem_page(request, _clean(content), CODES[code][2], headers)

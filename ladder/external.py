@@ -197,7 +197,7 @@ class LeasedTrial:
     def restore(self) -> bytes | None:
         """The newest checkpoint whose bytes are whole, from which ``epochs`` goes on; None in a new trial.
 
-        Needs a key that may read. A checkpoint that is damaged is told to the server and passed over.
+        A checkpoint that is damaged is told to the server and passed over.
         """
         for checkpoint in self._assignment.checkpoints:
             content = self._fetch(checkpoint)

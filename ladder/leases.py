@@ -38,11 +38,11 @@ class Leases(Calls):
         return self._send(f"{trial_path(study, number)}/report", body, ReportOut)
 
     def release(self, study: str, number: int, body: ReleaseIn) -> None:
-        """Hand the trial back unfinished; it is queued again and counts as no failure."""
+        """Hand the trial back unfinished; it is queued again and counts as no failure. Its retries share a key."""
         self._http.post(f"{trial_path(study, number)}/release", body.model_dump_json())
 
     def tell(self, study: str, number: int, body: TellIn) -> TrialRead:
-        """End the trial: complete, or failed with an error."""
+        """End the trial: complete, or failed with an error. Its retries share a key: it ends once."""
         return self._post(f"{trial_path(study, number)}/tell", TrialRead, body.model_dump_json())
 
     def ask(self, study: str, body: AskIn) -> AskOut:

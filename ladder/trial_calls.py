@@ -76,14 +76,9 @@ class TrialCalls(Calls):
 
     def metrics(self, study: str, number: int, *, after_step: int = 0, name: str | None = None) -> list[MetricRead]:
         """The accounted steps of a trial past ``after_step``, rising; with one metric only if it is named."""
-        path, after = f"{trial_path(study, number)}/metrics", after_step
-        steps: list[MetricRead] = []
-        while True:
-            page = self._get(path, MetricPage, {"page_size": 1000, "after_step": after, **given(name=name)})
-            steps += page.items
-            if page.next_page_token is None:
-                return steps
-            after = page.items[-1].step
+        params = {"page_size": 1000, **given(after_step=after_step, name=name)}
+        pages = self._pages(f"{trial_path(study, number)}/metrics", MetricPage, params)
+        return [step for page in pages for step in page.items]
 
     def confusion(self, study: str, number: int, *, step: int | None = None) -> ConfusionRead:
         """How the validation images of a step, else of the newest rung, were classified. Raises NotFoundError."""

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection
 
 from api.answers import answer
-from api.deps import Parts, Reader, Trainer
+from api.deps import Parts, Reader, ReaderOrWorker, Trainer
 from api.errors import problem, responses
 from api.incoming import Incoming, told_sha256
 from api.ranges import Unsatisfiable, byte_range, chunks
@@ -63,7 +63,7 @@ def get_artifact(
     name: Name,
     request: Request,
     parts: Parts,
-    caller: Reader,
+    caller: ReaderOrWorker,
     range_: Annotated[str | None, Header(alias="Range", max_length=200, description="bytes=FIRST-LAST")] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
     if_none_match: IfNoneMatch = None,
@@ -91,7 +91,7 @@ def get_artifact(
 
 @router.head("/{name}", response_class=Response, responses=_HEAD)
 def head_artifact(
-    study: Study, number: Number, name: Name, parts: Parts, caller: Reader, if_none_match: IfNoneMatch = None
+    study: Study, number: Number, name: Name, parts: Parts, caller: ReaderOrWorker, if_none_match: IfNoneMatch = None
 ) -> Response:
     """How large a checkpoint is and which SHA-256 it has."""
     row = _artifact(parts, parts.names.resolve(parts.db, caller.project, study), number, name)
@@ -198,7 +198,8 @@ async def put_artifact(
         if before is None:  # or the file is one that was stored in time
             await run_in_threadpool(partial(parts.store.delete, study_id, number, lease_id, step=file.step))
         raise LeaseLost(f"the lease of trial {number} was lost while the checkpoint arrived")
-    return answer(saved, status=201)
+    location = f"/api/v1/studies/{study_id}/trials/{number}/artifacts/{name}"
+    return answer(saved, 201, {"Location": location})
 
 
 def _mine(tx: Connection, trial: int, lease: UUID, name: str) -> Any | None:

@@ -13,7 +13,7 @@ from api.answers import answer
 from api.dashboard.problems import for_browser
 from api.dashboard.render import page
 from api.deps import Parts
-from api.errors import CODES, PROBLEM
+from api.errors import CODES, PROBLEM, problem
 from api.schemas.base import PROTOCOL_VERSION, Out
 from hpo.domain.errors import NotFound, Unavailable
 from hpo.storage import migrate
@@ -34,8 +34,11 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "says which part failed"}})
-def readyz(parts: Parts) -> Response:
+_NOT_READY = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}}
+
+
+@router.get("/readyz", responses={503: {"description": "says which part failed", "content": _NOT_READY}})
+def readyz(request: Request, parts: Parts) -> Response:
     """Whether Postgres answers with this release's schema, and Redis answers; 503 says which does not."""
     checks = {"postgres": "ok", "migrations": "ok", "redis": "ok"}
     try:
@@ -51,8 +54,9 @@ def readyz(parts: Parts) -> Response:
             redis.ping()
     except (RedisError, OSError) as error:
         checks["redis"] = str(error) or type(error).__name__
-    ready = all(check == "ok" for check in checks.values())
-    return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+    failed = [f"{name}: {check}" for name, check in checks.items() if check != "ok"]
+    told = {"ready": not failed, "checks": checks}
+    return problem(request, "unavailable", "; ".join(failed), more=told) if failed else JSONResponse(told)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

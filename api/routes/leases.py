@@ -1,5 +1,6 @@
 """The worker protocol: claim or ask, heartbeat, report, release, tell."""
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -34,6 +35,7 @@ from hpo.lifecycle import leases
 from hpo.lifecycle.leases import Claimed
 from hpo.lifecycle.outcome import Outcome
 from hpo.lifecycle.reports import report as accept
+from hpo.spec.errors import pointer
 from hpo.storage import studies, trials
 from hpo.storage.idempotency import Stored
 
@@ -41,6 +43,7 @@ router = APIRouter(route_class=StrictRoute, tags=["leases"])
 
 Study = Annotated[str, Path(description="id or name of the study", max_length=100)]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
+_KEYED = ("not_found", "key_in_flight", "idempotency_key_reused")
 
 
 def assignment(claimed: Claimed, ttl_s: float) -> Assignment:
@@ -91,7 +94,7 @@ def claim(body: ClaimIn, parts: Parts, caller: WorkerKey) -> Response:
     return answer(ClaimOut(trial=None if claimed is None else assignment(claimed, ttl_s)))
 
 
-@router.post("/studies/{study}/ask", response_model=AskOut, responses=responses("not_found", "key_in_flight"))
+@router.post("/studies/{study}/ask", response_model=AskOut, responses=responses(*_KEYED))
 def ask(
     study: Study, body: AskIn, request: Request, parts: Parts, caller: Trainer, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -177,66 +180,97 @@ def _report(body: ReportIn) -> Report:
 @router.post(
     "/studies/{study}/trials/{number}/release",
     status_code=204,
-    responses=responses("not_found", "lease_lost"),
+    responses=responses(*_KEYED, "lease_lost"),
 )
-def release(study: Study, number: Number, body: ReleaseIn, parts: Parts, caller: Trainer) -> Response:
+def release(
+    study: Study,
+    number: Number,
+    body: ReleaseIn,
+    request: Request,
+    parts: Parts,
+    caller: Trainer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Hand a trial back unfinished: it is queued again and that counts as no failure."""
     study_id = parts.names.of_lease(parts.db, caller.project, study)
     saved = [SavedCheckpoint(c.step, c.sha256, c.size_bytes) for c in body.checkpoints]
-    parts.ring(
-        parts.db.write(
-            lambda tx: leases.release(
-                tx,
-                parts.definitions,
-                caller.project,
-                study_id,
-                number,
-                body.lease,
-                checkpoints=saved,
-                corrupt=body.corrupt,
-            )
+
+    def work(tx: Connection) -> tuple[Outcome[None], Stored]:
+        outcome = leases.release(
+            tx,
+            parts.definitions,
+            caller.project,
+            study_id,
+            number,
+            body.lease,
+            checkpoints=saved,
+            corrupt=body.corrupt,
         )
-    )
-    return Response(status_code=204)
+        return outcome, Stored(204, {}, "")
+
+    return once(parts, caller, request, idempotency_key, body, work)
 
 
 @router.post(
-    "/studies/{study}/trials/{number}/tell", response_model=TrialRead, responses=responses("not_found", "lease_lost")
+    "/studies/{study}/trials/{number}/tell", response_model=TrialRead, responses=responses(*_KEYED, "lease_lost")
 )
-def tell(study: Study, number: Number, body: TellIn, parts: Parts, caller: Trainer) -> Response:
+def tell(
+    study: Study,
+    number: Number,
+    body: TellIn,
+    request: Request,
+    parts: Parts,
+    caller: Trainer,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """End a trial: complete, with a last value if one is given, or failed with an error."""
     study_id = parts.names.of_lease(parts.db, caller.project, study)
 
-    def work(tx: Connection) -> tuple[Outcome[Any], TrialRead]:
+    def work(tx: Connection) -> tuple[Outcome[Any], Stored]:
         outcome = _told(tx, parts, caller.project, study_id, number, body)
-        row = trials.get(tx, study_id, number)
-        return outcome, trial_read(row, parts.definitions.get(tx, study_id))
+        read = trial_read(trials.get(tx, study_id, number), parts.definitions.get(tx, study_id))
+        return outcome, Stored(200, {}, read.model_dump_json())
 
-    outcome, read = parts.db.write(work)
-    parts.ring(outcome)
-    return answer(read)
+    return once(parts, caller, request, idempotency_key, body, work)
 
 
 def _told(tx: Connection, parts: Parts, project: UUID, study: UUID, number: int, body: TellIn) -> Outcome[Any]:
     backoff_s = parts.settings.retry_backoff_s
-    step = None if body.step is None else StepResult(body.step, body.metrics)
     if body.state == "failed":
         error = body.error
+        step = None if body.step is None else StepResult(body.step, _metrics(tx, parts, study, body))
         failure = Failure("user_error") if error is None else Failure(**error.model_dump())
         return leases.fail(
             tx, parts.definitions, project, study, number, body.lease, failure, step=step, backoff_s=backoff_s
         )
-    metrics = dict(body.metrics)
-    if body.values is not None:
-        objectives = parts.definitions.get(tx, study).spec.objectives
-        if len(body.values) != len(objectives):
-            message = f"one value per objective is wanted ({len(objectives)}), got {len(body.values)}"
-            raise InvalidSpec(FieldError("/values", "wrong_count", message))
-        metrics |= {objective.metric: value for objective, value in zip(objectives, body.values, strict=True)}
-    if metrics:
+    if metrics := _metrics(tx, parts, study, body):
         current = trials.get(tx, study, number)
         last = StepResult(body.step or max(current.last_step + 1, 1), metrics)
         outcome = accept(tx, parts.definitions, project, study, number, Report(body.lease, (last,)))
         if outcome.value.decision != "continue":
             return outcome
     return leases.complete(tx, parts.definitions, project, study, number, body.lease)
+
+
+def _metrics(tx: Connection, parts: Parts, study: UUID, body: TellIn) -> dict[str, float]:
+    """What was told of the step, by metric: ``values`` and ``constraints`` with the rest.
+
+    Raises InvalidSpec for a metric that was told twice with different values.
+    """
+    further: list[tuple[str, float, tuple[str, int | str]]] = []
+    if body.values is not None:
+        objectives = parts.definitions.get(tx, study).spec.objectives
+        if len(body.values) != len(objectives):
+            message = f"one value per objective is wanted ({len(objectives)}), got {len(body.values)}"
+            raise InvalidSpec(FieldError("/values", "wrong_count", message))
+        told = zip(objectives, body.values, strict=True)
+        further += [(objective.metric, value, ("values", at)) for at, (objective, value) in enumerate(told)]
+    further += [(name, value, ("constraints", name)) for name, value in body.constraints.items()]
+    metrics = dict(body.metrics)
+    for name, value, place in further:
+        before = metrics.setdefault(name, value)
+        if before != value and not (math.isnan(before) and math.isnan(value)):
+            at = pointer(place, {"values": body.values, "constraints": body.constraints})
+            message = f"{name!r} was told as {before:g} and here as {value:g}: one value of each metric is wanted"
+            raise InvalidSpec(FieldError(at, "metric_differs", message))
+    return metrics

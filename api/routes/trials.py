@@ -169,19 +169,28 @@ def get_metrics(
     name: Annotated[list[str] | None, Query(description="only these metrics")] = None,
     after_step: Annotated[int, Query(ge=0, le=10**9)] = 0,
     page_size: PageSize = 1000,
+    page_token_: PageToken = None,
 ) -> Response:
     """The accepted metrics of each step, rising in step; past ``after_step``."""
     size = min(page_size, 1000)
+    filters = {"study": study, "number": number, "name": sorted(name or []), "after_step": after_step}
+    match read_token(filters, page_token_):
+        case None:
+            after = after_step
+        case [int(step)] if 0 < step <= 10**9:
+            after = step
+        case _:
+            raise Malformed("page_token is not one that this API gave")
     study_id = parts.names.resolve(parts.db, caller.project, study)
     rows = parts.db.read(
-        lambda tx: stored.metrics(tx, stored.get(tx, study_id, number).id, after_step=after_step, limit=size + 1)
+        lambda tx: stored.metrics(tx, stored.get(tx, study_id, number).id, after_step=after, limit=size + 1)
     )
     items = [metric_read(row) for row in rows[:size]]
     for item in items if name else []:
         item.metrics = {key: value for key, value in item.metrics.items() if key in (name or [])}
         item.non_finite = {key: value for key, value in item.non_finite.items() if key in (name or [])}
-    more = len(rows) > size
-    return answer(MetricPage(items=items, next_page_token=str(items[-1].step) if more else None))
+    next_token = page_token(filters, (items[-1].step,)) if len(rows) > size else None
+    return answer(MetricPage(items=items, next_page_token=next_token))
 
 
 @router.get("/{number}/confusion", response_model=ConfusionRead, responses=responses("not_found"))

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
 from api.answers import IdempotencyKey, answer, once, page_token, read_token
-from api.deps import Needs, Parts, Reader, WorkerKey, Writer
+from api.deps import Parts, Reader, ReaderOrWorker, WorkerKey, Writer
 from api.errors import responses
 from api.schemas.base import PROTOCOL_VERSION
 from api.schemas.workers import QueueList, WorkerIn, WorkerPage, WorkerRead
@@ -16,13 +16,12 @@ from hpo.domain.errors import Malformed, ProtocolMismatch
 from hpo.lifecycle.outcome import Outcome
 from hpo.storage import workers as stored
 from hpo.storage.idempotency import Stored
-from hpo.storage.keys import Caller, audit
+from hpo.storage.keys import audit
 
 router = APIRouter(prefix="/workers", route_class=StrictRoute, tags=["workers"])
 queues = APIRouter(prefix="/queues", route_class=StrictRoute, tags=["workers"])
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-ReaderOrWorker = Annotated[Caller, Depends(Needs("read", "worker"), scope="function")]
 
 
 @router.put("/{worker}", response_model=WorkerRead, responses=responses("protocol_mismatch"))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictInt
 
-from api.schemas.base import In, Metrics, Out
+from api.schemas.base import In, Metric, Metrics, Out
 from hpo.spec.base import Name, QueueName, Real, Text, refuse
 
 MAX_CLASSES = 200  # a confusion matrix of more is not sent: it grows with the square
@@ -174,7 +174,8 @@ class ReleaseIn(In):
 
 
 class ErrorIn(In):
-    """``type`` is one of the failure classes where the worker knows it, else the exception's name."""
+    """``type`` is one of the failure classes, in upper or lower case, where the worker knows it, else the exception's
+    name."""
 
     type: Annotated[Text, Field(max_length=100)]
     message: Annotated[Text, Field(max_length=10_000)] = ""
@@ -189,5 +190,11 @@ class TellIn(In):
     state: Literal["complete", "failed"]
     step: Step | None = None
     metrics: Metrics = Field(default_factory=dict)
-    values: Annotated[list[Annotated[Real, Field(allow_inf_nan=False)]], Field(max_length=10)] | None = None
+    values: Annotated[list[Metric], Field(max_length=10)] | None = Field(
+        None, description="of the objectives, in their order; the same as in ``metrics`` by name"
+    )
+    constraints: Metrics = Field(
+        default_factory=dict,
+        description="of the metrics of outcome constraints, by name; the same as in ``metrics``",
+    )
     error: ErrorIn | None = None

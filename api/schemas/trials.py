@@ -188,3 +188,10 @@ class Problem(Out):
     instance: str
     request_id: str | None = None
     errors: list[ProblemField] | None = None
+
+
+class NotReady(Problem):
+    """The problem of a service that is not ready: ``checks`` tells of each part "ok" or what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]

@@ -177,7 +177,7 @@ def fail(
     """
     row = _locked(tx, project, study, number, lease)
     change, definition = TrialChange(row, study), definitions.get(tx, study, revision=row.revision)
-    if failure.type == EndClass.DIVERGED:
+    if _named(failure) is EndClass.DIVERGED:
         if step is not None and row.last_step < step.step <= row.target_step:
             change.steps([step], [float("nan")], "stop")
         change.set(non_finite="nan", loss=None)
@@ -223,9 +223,16 @@ def _failed(
 
 
 def _class_of(failure: Failure) -> EndClass:
-    if failure.type in (EndClass.OOM, EndClass.STALLED, EndClass.INFRA, EndClass.USER_ERROR):
-        return EndClass(failure.type)
+    named = _named(failure)
+    if named in (EndClass.OOM, EndClass.STALLED, EndClass.INFRA, EndClass.USER_ERROR):
+        return named
     return EndClass.INFRA if failure.retryable else EndClass.USER_ERROR
+
+
+def _named(failure: Failure) -> EndClass | None:
+    """The class that the worker calls the failure by; it may as well be OOM as oom."""
+    name = failure.type.lower()
+    return next((one for one in EndClass if one == name), None)
 
 
 def _leave(

@@ -32,14 +32,13 @@ WITH_TOKEN = [path for path, one in LISTED.items() if "page_token" in one.parame
 class Listing:
     """``add`` is SQL that puts rows ``low`` to ``high`` in; keys of rows that follow one another lie far apart.
 
-    ``key``: the field that tells rows apart. ``cursor``: the parameter that takes the token. ``size``: the page's.
+    ``key``: the field that tells rows apart. ``size``: the parameter of the page's.
     """
 
     url: str
     add: str
     key: str
     orders: tuple[str, ...] = ()
-    cursor: str = "page_token"
     size: str = "page_size"
     base: Mapping[str, str] = field(default_factory=dict)
     # Rows that are costly to tell: in all orders but the first only those that pass this filter, a tenth of them.
@@ -93,7 +92,9 @@ LISTS: Mapping[str, Listing] = {
         orders=tuple(sign + by for by in ("number", "value", "duration", "params.x") for sign in ("", "-")),
         filters={"state": "failed", "rung": "1", "where": "value:lt:0"},
     ),
-    f"{TRIAL_PATH}/metrics": Listing(f"{V1}/studies/s/trials/0/metrics", METRICS, "step", cursor="after_step"),
+    f"{TRIAL_PATH}/metrics": Listing(
+        f"{V1}/studies/s/trials/0/metrics", METRICS, "step", filters={"name": "acc", "after_step": "7"}
+    ),
     f"{TRIAL_PATH}/logs": Listing(
         f"{V1}/studies/s/trials/0/logs", LINES, "position", size="tail", base={"after": "0"},
         filters={"attempt": "1"},
@@ -131,7 +132,7 @@ def pages(api: Api, listing: Listing, query: Mapping[str, str], between: Callabl
         found += [str(item[listing.key]) for item in body["items"]]
         if body["next_page_token"] is None:
             return found
-        asked[listing.cursor] = body["next_page_token"]
+        asked["page_token"] = body["next_page_token"]
         between()
 
 

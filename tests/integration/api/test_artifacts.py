@@ -46,6 +46,8 @@ def test_bytes_with_the_hash_that_was_told_are_stored(api: Api, trial: Json) -> 
         answer = put(api, trial, **headers)
         assert answer.status_code == 201, answer.text
         assert answer.json()["sha256"] == SHA256
+        assert answer.headers["location"] == f"{V1}/studies/{trial['study_id']}/trials/0/artifacts/{NAME}"
+    assert api.get(answer.headers["location"], scope="worker").content == CONTENT
     assert len(api.get("/studies/s/trials/0/artifacts").json()["items"]) == 1
 
 

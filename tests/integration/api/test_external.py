@@ -1,19 +1,39 @@
 """Training of one's own against the served API: a trial is leased, trained, and left as its block ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ladder import Client
 from ladder.errors import LeaseLost, StudyOver, WaitTimeout
+from ladder.wire import Answer, Wire
 from tests.integration.api.caller import Api, Json
 
 
 @pytest.fixture
 def user(api: Api) -> Iterator[Client]:
-    with Client(str(api.client.base_url).rstrip("/"), api.tokens["write"], retries=0) as made:
+    with Client(str(api.client.base_url).rstrip("/"), api.tokens["worker"], retries=0) as made:
         yield made
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, ending: str) -> list[str]:
+    """The answer to the first request to a path of that ending is lost on its way; returns all keys of such."""
+    send, keys = Wire.send, list[str]()
+
+    def lossy(wire: Wire, method: str, target: str, body: Any, headers: Mapping[str, str]) -> Answer:
+        answer = send(wire, method, target, body, headers)
+        if target.endswith(ending):
+            assert answer.is_success
+            keys.append(headers["Idempotency-Key"])
+            if len(keys) == 1:
+                raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(Wire, "send", lossy)
+    return keys
 
 
 def shown(api: Api, number: int = 0) -> Json:
@@ -64,6 +84,35 @@ def test_ctrl_c_hands_the_trial_back(api: Api, user: Client) -> None:
         raise KeyboardInterrupt
     assert trial.state == "released"
     assert shown(api)["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "told", "stored"),
+    [
+        ("tell", None, "complete", "complete"),
+        ("tell", ValueError, "failed", "failed"),
+        ("release", KeyboardInterrupt, "released", "queued"),
+    ],
+)
+def test_an_end_whose_answer_was_lost_is_told_again_and_is_one_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch, verb: str, error: type[BaseException] | None, told: str, stored: str
+) -> None:
+    api.create()
+    keys = lose(monkeypatch, f"/{verb}")
+    url = str(api.client.base_url).rstrip("/")
+    with (
+        Client(url, api.tokens["worker"], retries=1) as user,
+        nullcontext() if error is None else pytest.raises(error),
+        user.worker("w").lease("s") as trial,
+    ):
+        trial.report(1, loss=0.5)
+        if error is not None:
+            raise error
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert (trial.state, shown(api)["state"]) == (told, stored)
+    ends = [one["end_class"] for one in api.get("/studies/s/trials/0/attempts").json()["items"]]
+    assert len(ends) == 1
 
 
 def test_a_block_without_a_report_fails_its_trial(api: Api, user: Client) -> None:

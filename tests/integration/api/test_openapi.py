@@ -29,9 +29,17 @@ def _operations() -> list[tuple[str, str, Any]]:
 def test_every_error_of_every_operation_is_a_problem() -> None:
     for path, method, operation in _operations():
         for status, said in operation["responses"].items():
-            if int(status) >= 400 and path != "/readyz":
+            if int(status) >= 400:
                 schema = said["content"]["application/problem+json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/Problem"}, (path, method, status)
+                kind = "NotReady" if path == "/readyz" else "Problem"
+                assert schema == {"$ref": f"#/components/schemas/{kind}"}, (path, method, status)
+
+
+def test_the_problem_of_a_service_that_is_not_ready_has_all_that_others_have() -> None:
+    components: Any = openapi_document()["components"]
+    plain, more = (components["schemas"][name] for name in ("Problem", "NotReady"))
+    assert more["properties"].items() >= plain["properties"].items()
+    assert set(more["required"]) - set(plain["required"]) == {"ready", "checks"}
 
 
 def test_every_call_of_the_api_says_that_it_needs_a_key() -> None:

@@ -313,6 +313,46 @@ def test_tell_completes_a_trial_with_its_value(api: Api) -> None:
     assert (told["state"], told["value"], told["last_step"]) == ("complete", 0.25, 1)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"values": [0.25], "constraints": {"params_m": 4.5, "late_ms": 9}},
+        {"values": [0.25], "constraints": {"params_m": 4.5}, "metrics": {"late_ms": 9, "params_m": 4.5, "loss": 0.25}},
+    ],
+)
+def test_tell_takes_the_values_of_constraints_as_metrics_of_the_step(api: Api, body: Json) -> None:
+    bounds = [{"metric": "params_m", "op": "<=", "value": 5}, {"metric": "late_ms", "op": "<=", "value": 10}]
+    api.create(scheduler={"type": "fifo", "max_resource": 1}, constraints=bounds)
+    (trial,) = api.ask()
+    told = api.tell(trial, **body).json()
+    assert (told["state"], told["value"], told["feasible"]) == ("complete", 0.25, True)
+    (step,) = api.get("/studies/s/trials/0/metrics").json()["items"]
+    assert step["metrics"] == {"loss": 0.25, "params_m": 4.5, "late_ms": 9}
+
+
+def test_tell_judges_by_a_constraint_that_is_not_kept(api: Api) -> None:
+    bound = {"metric": "params_m", "op": "<=", "value": 5}
+    api.create(scheduler={"type": "fifo", "max_resource": 1}, constraints=[bound])
+    (trial,) = api.ask()
+    assert api.tell(trial, values=[0.25], constraints={"params_m": 6}).json()["feasible"] is False
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf"])
+def test_a_value_that_is_not_finite_ends_the_trial_as_the_metric_does(api: Api, word: str) -> None:
+    api.create(scheduler={"type": "fifo", "max_resource": 1})
+    bodies: list[Json] = [
+        {"values": [word]},
+        {"metrics": {"loss": word}},
+        {"values": [word], "metrics": {"loss": word}},
+    ]
+    told = [api.tell(trial, **body).json() for trial, body in zip(api.ask(count=3), bodies, strict=True)]
+    shown = [(one["state"], one["value"], one["non_finite"], one["last_step"], one["error"]) for one in told]
+    assert shown == [("pruned", None, word, 1, None)] * 3
+    for number in range(3):
+        (step,) = api.get(f"/studies/s/trials/{number}/metrics").json()["items"]
+        assert (step["metrics"], step["non_finite"]) == ({"loss": None}, {"loss": word})
+
+
 def test_tell_completes_a_trial_before_its_full_resource(api: Api) -> None:
     api.create()
     (trial,) = api.ask()
@@ -329,6 +369,12 @@ def test_tell_completes_a_trial_before_its_full_resource(api: Api) -> None:
         ({"values": []}, "/values"),
         ({"values": [True]}, "/values/0"),
         ({"values": [float("inf")]}, "/values/0"),
+        ({"values": ["infinite"]}, "/values/0"),
+        ({"values": [1], "metrics": {"loss": 2}}, "/values/0"),
+        ({"values": [1], "constraints": {"loss": "nan"}}, "/constraints/loss"),
+        ({"metrics": {"a/b": 1}, "constraints": {"a/b": 2}}, "/constraints/a~1b"),
+        ({"constraints": {"late_ms": True}}, "/constraints/late_ms"),
+        ({"state": "failed", "step": 1, "metrics": {"a": 1}, "constraints": {"a": 2}}, "/constraints/a"),
         ({"values": [1], "step": 9}, "/step"),
         ({"state": "done"}, "/state"),
         ({"state": "failed", "error": {"message": "x"}}, "/error/type"),
@@ -356,6 +402,26 @@ def test_a_failed_trial_keeps_its_error_and_a_retryable_one_is_queued_again(api:
     assert told["state"] == "queued"
     counts = api.get("/studies/s").json()["counts"]
     assert (counts["failed"], counts["queued"], counts["running"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "state", "end_class"),
+    [
+        ("OOM", "queued", "oom"),
+        ("Stalled", "queued", "stalled"),
+        ("INFRA", "queued", "infra"),
+        ("User_Error", "failed", "user_error"),
+        ("Diverged", "pruned", "diverged"),
+        ("OutOfMemory", "failed", "user_error"),
+    ],
+)
+def test_a_failure_class_is_known_in_upper_and_lower_case(api: Api, named: str, state: str, end_class: str) -> None:
+    api.create()
+    (trial,) = api.ask()
+    told = api.tell(trial, state="failed", error={"type": named}).json()
+    assert told["state"] == state
+    (attempt,) = api.get("/studies/s/trials/0/attempts").json()["items"]
+    assert (attempt["end_class"], attempt["error"]["type"]) == (end_class, end_class)
 
 
 def test_what_a_worker_holds_is_told_to_nobody_else(api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.answers import page_token
 from tests.integration.api.caller import Api, Json, problem, refused
 
 ASHA = {"type": "asha", "min_resource": 1, "max_resource": 3, "reduction_factor": 3}
@@ -133,10 +134,16 @@ def test_metrics_are_read_by_name_and_in_pages(api: Api) -> None:
     path = "/studies/s/trials/0/metrics"
     page = api.get(f"{path}?page_size=1&name=a").json()
     assert [(m["step"], m["metrics"], m["non_finite"]) for m in page["items"]] == [(1, {"a": None}, {"a": "inf"})]
-    rest = api.get(f"{path}?after_step={page['next_page_token']}&name=loss&name=b").json()
+    rest = api.get(f"{path}?page_size=1&name=a&page_token={page['next_page_token']}").json()
+    assert [(m["step"], m["metrics"]) for m in rest["items"]] == [(2, {"a": 1})]
+    assert rest["next_page_token"] is None
+    rest = api.get(f"{path}?after_step=1&name=loss&name=b").json()
     assert [(m["step"], m["metrics"], m["non_finite"]) for m in rest["items"]] == [(2, {"loss": 2, "b": 2}, {})]
     assert rest["next_page_token"] is None
     problem(api.get("/studies/s/trials/9/metrics"), 404, "not_found")
+    filters = {"study": "s", "number": 0, "name": [], "after_step": 0}
+    for key in ((), (0,), (-1,), (10**9 + 1,), (0.5,), ("1",), (1, 2)):
+        problem(api.get(f"{path}?page_token={page_token(filters, key)}"), 400, "malformed")
 
 
 def test_decisions_and_attempts_tell_how_a_trial_went(api: Api) -> None:

@@ -81,7 +81,7 @@ def test_a_curve_longer_than_a_page_is_read_to_its_end() -> None:
     pages = [Reply(200, {"items": [step(1), step(2)], "next_page_token": "2"}), Reply(200, {"items": [step(3)]})]
     with serving(*pages) as server, Client(server.url, "t") as client:
         assert [one.step for one in client.studies.metrics("digits", 0)] == [1, 2, 3]
-    assert "after_step=2" in server.asked[1].path
+    assert "page_token=2" in server.asked[1].path
 
 
 def test_a_study_is_created_from_keyword_arguments() -> None:
