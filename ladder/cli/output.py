@@ -1,6 +1,7 @@
 """Where commands write: data on stdout, talk on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,8 +71,9 @@ def params(values: dict[str, Any]) -> str:
 
 @contextmanager
 def advancing(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, moved by a call per item; without a terminal a single line says what is done."""
-    if not sys.stderr.isatty():
+    """A progress bar on stderr, moved by a call per item; without a terminal, or with NO_COLOR, a line says what is
+    done."""
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
         talk(what)
         yield lambda: None
         return

@@ -11,6 +11,7 @@ from ladder.cli.output import emit, emit_lines, say, table, talk
 if TYPE_CHECKING:
     from api.schemas.logs import LogLineRead
     from api.schemas.trials import ArtifactRead
+    from ladder.client import Client
 
 Step = Annotated[int | None, typer.Option(min=1, help="Of this step, else the newest.", show_default=False)]
 
@@ -69,7 +70,10 @@ def manifest(study: StudyName, trial: TrialNumber, step: Step = None, as_json: A
 def download(
     study: StudyName,
     trial: Annotated[int | None, typer.Argument(min=0, help="Its number.", show_default=False)] = None,
-    best: Annotated[bool, typer.Option("--best", help="Of the study's best trial.")] = False,
+    best: Annotated[
+        bool,
+        typer.Option("--best", help="Of the study's best trial; with a number, the best of that trial's."),
+    ] = False,
     step: Step = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to, else by its name.", show_default=False)
@@ -80,9 +84,13 @@ def download(
     from ladder.client import Client
     from ladder.errors import LocalError
 
-    if best == (trial is not None):
+    if trial is None and not best:
         raise typer.BadParameter("give the number of a trial, or --best")
+    if trial is not None and best and step is not None:
+        raise typer.BadParameter("give --step or --best: with a number each names a checkpoint of the trial")
     with Client() as client:
+        if trial is not None and best:
+            step = _best_step(client, study, trial)
         if trial is None:
             found = client.studies.best(study)
             if not found:
@@ -101,6 +109,26 @@ def download(
     if as_json:
         return emit({**chosen.model_dump(mode="json"), "file": str(to)})
     say(f"{to}  {chosen.size_bytes} bytes, epoch {chosen.step} of trial {trial}")
+
+
+def _best_step(client: "Client", study: str, trial: int) -> int | None:
+    """The step of the trial's checkpoint with the lowest loss; None without any checkpoint."""
+    from ladder.errors import LocalError
+
+    found = client.studies.artifacts(study, trial)
+    if not found:
+        return None
+    objective = client.studies.read(study).objective
+    values = {
+        one.step: value
+        for one in client.studies.metrics(study, trial, name=objective.metric)
+        if (value := one.metrics.get(objective.metric)) is not None
+    }
+    steps = [one.step for one in found if one.step in values]
+    if not steps:
+        told = f"no checkpoint of trial {trial} has a finite {objective.metric}, to choose the best by"
+        raise LocalError(told, f"ladder trial download {study} {trial}")
+    return min(steps, key=lambda step: objective.loss(values[step]))
 
 
 def _chosen(found: "list[ArtifactRead]", study: str, trial: int, step: int | None) -> "ArtifactRead":

@@ -144,6 +144,42 @@ def test_a_trial_is_trained_by_hand(api: Api, told: Call, tmp_path: Path, monkey
     assert to.read_bytes() == b"weights"
 
 
+def test_the_best_checkpoint_of_a_trial_is_the_one_at_its_lowest_loss(api: Api, told: Call, tmp_path: Path) -> None:
+    api.create(
+        "s", objectives=[{"metric": "acc", "direction": "maximize"}], scheduler={"type": "fifo", "max_resource": 9}
+    )
+    first, second = api.ask(count=2)
+    for trial, accs in ((first, (0.5, 0.8, 0.9, 0.6)), (second, (0.95,))):
+        for step, acc in enumerate(accs, start=1):
+            if acc != 0.9:  # the best epoch left no checkpoint
+                headers = {"X-Ladder-Lease": trial["lease"]["token"], "Content-Type": "application/octet-stream"}
+                path = f"/studies/s/trials/{trial['number']}/artifacts/step-{step}.safetensors"
+                put = api.call("PUT", path, raw=f"{trial['number']}/{step}".encode(), scope="worker", headers=headers)
+                assert put.status_code == 201
+            assert api.report(trial, step, metrics={"acc": acc}).status_code == 200
+    to = tmp_path / "fetched"
+    best, other = first["number"], second["number"]
+    for given, content in (
+        ((str(best), "--best"), f"{best}/2"),
+        ((str(best),), f"{best}/4"),
+        (("--best",), f"{other}/1"),
+    ):
+        code, _, err = told("trial", "download", "s", *given, "-o", str(to))
+        assert code == 0, err
+        assert to.read_text() == content
+
+
+def test_a_trial_whose_checkpoints_have_no_finite_value_has_no_best_one(api: Api, told: Call) -> None:
+    api.create("s")
+    (trial,) = api.ask()
+    headers = {"X-Ladder-Lease": trial["lease"]["token"], "Content-Type": "application/octet-stream"}
+    api.call("PUT", "/studies/s/trials/0/artifacts/step-1.safetensors", raw=b"1", scope="worker", headers=headers)
+    api.report(trial, 1, "nan")
+    code, _, err = told("trial", "download", "s", "0", "--best")
+    assert code == 1
+    assert "no checkpoint of trial 0 has a finite loss" in err
+
+
 def test_nothing_to_lease_exits_5(api: Api, told: Call) -> None:
     api.create("s", start=False, advance=False)
     code, _, err = told("lease", "ask", "s")
@@ -189,6 +225,8 @@ def test_an_export_to_stdout_is_the_file_and_nothing_else(
         (("samplers", "show", "nobody"), 1, "random"),
         (("trial", "download", "s"), 2, "give the number of a trial, or --best"),
         (("trial", "download", "s", "0"), 1, "has no checkpoint"),
+        (("trial", "download", "s", "0", "--best"), 1, "trial 0 has no checkpoint"),
+        (("trial", "download", "s", "0", "--best", "--step", "1"), 2, "give --step or --best"),
         (("trial", "logs", "s", "0", "-f", "--attempt", "1"), 2, "give --follow"),
         (("lease", "report", "s", "0", "1", "loss", "--lease", "0199a000-0000-4000-8000-000000000002"), 2, "NAME="),
         (("worker", "rm", "nobody", "--yes"), 3, "nobody"),

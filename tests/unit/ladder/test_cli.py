@@ -1,5 +1,6 @@
 """The command line: exit codes, one line for what can be foreseen, data on stdout and talk on stderr."""
 
+import io
 import json
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hpo.settings import Settings
 from ladder.cli import run
+from ladder.cli.output import advancing
 from ladder.ports import free_port
 from tests.unit.ladder.serving import RUNG, STUDY, Reply, Scripted, problem, serving, stream
 from tests.unit.ladder.test_client import CONFUSION
@@ -68,7 +71,7 @@ def test_an_api_that_is_not_there_is_told_with_what_to_do(
     "arguments",
     [["frob"], ["study", "frob"], ["study", "get"], ["study", "ls", "--frob"], ["token", "create", "--scope", "root"],
      ["trial", "get", "s", "minus"], ["best", "s", "--top", "0"], ["study", "wait", "s", "--timeout", "soon"],
-     ["study", "wait", "s", "--for", "ever"]],
+     ["study", "wait", "s", "--for", "ever"], ["worker", "--max-idle", "soon"], ["worker", "--max-idle", "0s"]],
 )  # fmt: skip
 def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 2
@@ -218,6 +221,15 @@ def test_a_wait_that_is_not_met_exits_5(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "still running" in capsys.readouterr().err
 
 
+def test_the_time_that_a_worker_may_be_idle_is_read_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Settings] = []
+    monkeypatch.setattr("workers.main.run_worker", lambda settings: given.append(settings) or 3)
+    monkeypatch.setenv("LADDER_MAX_IDLE_S", "7")
+    assert run(["worker"]) == 3
+    assert run(["worker", "--max-idle", "1.5m"]) == 3
+    assert [settings.max_idle_s for settings in given] == [7.0, 90.0]
+
+
 def test_a_setting_out_of_range_is_told_by_its_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,6 +251,25 @@ def test_a_dead_database_is_told_in_a_line(
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: Postgres: ")
     assert "ladder doctor" in hint
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "moves"), [(True, "", True), (True, "1", False), (False, "", False), (False, "1", False)]
+)
+def test_a_bar_moves_on_a_terminal_and_not_with_no_color(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, no_color: str, moves: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", written)
+    with advancing("reading curves", total=2) as advance:
+        advance()
+        advance()
+    assert ("\x1b[" in written.getvalue()) == moves
+    if not moves:
+        assert written.getvalue() == "reading curves\n"
 
 
 def test_help_loads_nothing_of_the_server_nor_the_client() -> None:
