@@ -65,6 +65,7 @@ class Settings(BaseSettings):
         True, description="keep a second trainer imported, for when the first ends; half a gigabyte of memory a slot"
     )
     drain_s: float = Field(60.0, gt=0, description="time a stopping worker has to checkpoint and hand back")
+    max_idle_s: float | None = Field(None, gt=0, description="a worker without a trial for this long ends; None: never")
     request_timeout_s: float = Field(10.0, gt=0)
     isolation_s: float = Field(300.0, gt=0, description="without the API for this long a worker gives up its trial")
 

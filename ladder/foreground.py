@@ -14,7 +14,10 @@ from ladder.stack import LocalStack
 POLL_S = 0.2
 LONGEST_WAIT_S = 30.0
 # The stack decides these itself; all other LADDER_* variables of the operator hold for its parts.
-_OWN = frozenset({"URL", "TOKEN", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "HOME", "QUEUE", "WORKER_NAME", "SLOTS"})
+_OWN = frozenset(
+    {"URL", "TOKEN", "DATABASE_URL", "REDIS_URL", "HOST", "PORT", "HOME", "QUEUE", "WORKER_NAME", "SLOTS"}
+    | {"MAX_IDLE_S"}  # its workers would end and be started again, over and over
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -38,7 +38,7 @@ LOGS_S = 2.0  # that a stopping worker takes at most to send what its last run p
 def run_worker(settings: Settings) -> int:
     """Train the trials of ``settings.queue`` until told to stop (SIGTERM, SIGINT, the API); returns the exit code.
 
-    With several slots, one process each.
+    With several slots, one process each. One that has had no trial for ``settings.max_idle_s`` stops of itself.
     """
     configure_logs()
     threads = settings.threads or threads_per_slot(settings.slots)
@@ -77,7 +77,7 @@ def work(settings: Settings, threads: int, device: Path | None = None) -> int:
             settings.queue,
             every_s=settings.heartbeat_s,
             stopped=stopped,
-            on_drain=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            on_drain=_end,
             measure=place.stats.measure,
         )
         try:
@@ -137,14 +137,29 @@ def run_control(settings: Settings) -> int:
 
 
 def _poll(runner: Runner, doorbells: Doorbells, settings: Settings, stopped: Event) -> None:
-    """Look for work at the start and now and then, doorbell or not: without Redis, work is late but is done."""
+    """Look for work at the start and now and then, doorbell or not: without Redis, work is late but is done.
+
+    Ends the worker when it has been idle for too long, always just after one more look.
+    """
+    max_idle_s = settings.max_idle_s
     while not stopped.is_set():
         try:
             runner.drain(settings.queue)
         except Exception:
             log.exception("poll_failed")  # a defect; the doorbells, and the next poll, may still work
+        wait_s = settings.ring_again_s * random.uniform(0.75, 1.25)
+        if max_idle_s is not None:
+            if runner.stop_if_idle(max_idle_s):
+                _end()
+                return
+            wait_s = min(wait_s, max(0.0, max_idle_s - runner.idle_s))
         doorbells.look()
-        stopped.wait(settings.ring_again_s * random.uniform(0.75, 1.25))
+        stopped.wait(wait_s)
+
+
+def _end() -> None:
+    """End this process as an operator would: the main thread sits in Celery, which a signal gets out of it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _watch(runner: Runner, room: Room, doorbells: Doorbells, stopped: Event) -> None:

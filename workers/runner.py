@@ -50,10 +50,20 @@ class Runner:
         self._wake: queue.SimpleQueue[object] | None = None  # the inbox of the child that is training
         self._claim_id = uuid4()
         self._unwell = 0
+        self._idle_since: float | None = None  # monotonic; of the first look in vain since there last was a trial
 
     @property
     def busy(self) -> bool:
         return self._turn.locked()
+
+    @property
+    def idle_s(self) -> float:
+        """For how long every look for a trial was in vain; 0 while there is one, or before there was a look.
+
+        Without an answer of the API, and with another slot alone on the device, nothing was looked for.
+        """
+        since = self._idle_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def drain(self, queue_name: str) -> None:
         """Run trials of the queue until there is none, or until ``stop``."""
@@ -62,6 +72,8 @@ class Runner:
                 while self._draining.since is None and self._run_next(queue_name):
                     pass
             finally:
+                if self._idle_since is None:
+                    self._idle_since = time.monotonic()
                 # A trainer that is kept for the next trial may hold memory, and then stays in the room.
                 if not self._pool.warm:
                     self._place.room.leave()
@@ -85,6 +97,19 @@ class Runner:
         if wake is not None:
             wake.put(Woken())
 
+    def stop_if_idle(self, max_idle_s: float) -> bool:
+        """Stop if there has been no trial for that long; whether it did. Waits for a trial that runs.
+
+        In turn with ``drain``, so that it never comes between a claim and its run.
+        """
+        with self._turn:
+            idle_s = self.idle_s
+            if self._draining.since is not None or idle_s < max_idle_s:
+                return False
+            log.info("idle", worker=self._worker, idle_s=round(idle_s, 3), max_idle_s=max_idle_s)
+            self.stop()
+            return True
+
     def finish_logs(self, within_s: float) -> None:
         """Wait until what ended runs have printed is sent, for at most ``within_s``."""
         self._logs.finish(within_s)
@@ -101,7 +126,7 @@ class Runner:
         trial = self._claim(queue_name)
         if trial is None:
             return False
-        claimed_at = time.monotonic()
+        claimed_at, self._idle_since = time.monotonic(), None
         if trial.alone and self._place.room.shared:
             child = self._unused_child(trial)
             if child is None:
@@ -140,6 +165,7 @@ class Runner:
         while (child := self._pool.acquire()) is not None:
             if self._place.room.enter():
                 return child
+            self._idle_since = None  # it may not look
             self._clear_room()
             self._stopped.wait(POLL_S)
         return None
@@ -179,6 +205,7 @@ class Runner:
                     log.error("claim_refused", status=error.status, code=error.code, detail=str(error))
                     return None
                 log.warning("claim_unanswered", detail=error.detail)
+                self._idle_since = None  # there may be work, and it may even be this worker's
                 self._stopped.wait(self._limits.retry_s)
             else:
                 self._claim_id = uuid4()

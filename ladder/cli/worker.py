@@ -27,14 +27,29 @@ def work(
         str | None, typer.Option(help="A key of scope worker; LADDER_TOKEN keeps it out of ps.", show_default=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="Unique name of the worker.", show_default=False)] = None,
+    max_idle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="End once there was no trial for so long, such as 60s, 10m (LADDER_MAX_IDLE_S).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Train trials of a queue until told to stop; SIGTERM hands the trial back and exits 0."""
+    """Train trials of a queue until told to stop, or idle for --max-idle; SIGTERM hands the trial back and exits 0."""
     if context.invoked_subcommand is not None:
         return 0
     from ladder.cli.server import settings_from, worker_entry
+    from ladder.study import seconds
 
-    settings = settings_from(queue=queue, slots=slots, url=url, token=token, worker_name=name)
+    try:
+        max_idle_s = None if max_idle is None else seconds(max_idle)
+    except ValueError as error:
+        raise typer.BadParameter(f"--max-idle: {error}") from error
+    if max_idle_s == 0:
+        raise typer.BadParameter(f"--max-idle: want more than 0 s, got {max_idle!r}")
+    settings = settings_from(queue=queue, slots=slots, url=url, token=token, worker_name=name, max_idle_s=max_idle_s)
     code = worker_entry("run_worker")(settings)
     if as_json:
         emit({"process": "worker", "exit_code": code})

@@ -223,7 +223,12 @@ def test_a_wait_that_is_not_met_exits_5(monkeypatch: pytest.MonkeyPatch, capsys:
 
 def test_the_time_that_a_worker_may_be_idle_is_read_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr("workers.main.run_worker", lambda settings: given.append(settings) or 3)
+
+    def run_worker(settings: Settings) -> int:
+        given.append(settings)
+        return 3
+
+    monkeypatch.setattr("workers.main.run_worker", run_worker)
     monkeypatch.setenv("LADDER_MAX_IDLE_S", "7")
     assert run(["worker"]) == 3
     assert run(["worker", "--max-idle", "1.5m"]) == 3

@@ -214,6 +214,37 @@ def test_a_killed_worker_leaves_no_process(server: Server, start: Start) -> None
     wait_for(lambda: not any(exists(pid) for pid in children), deadline_s=2.0)
 
 
+def test_a_worker_without_trials_for_max_idle_exits_0_and_one_that_gets_some_does_not(
+    server: Server, start: Start
+) -> None:
+    trials = [assignment(1, config={"epoch_s": 0.3}), assignment(2)]  # the first takes longer than max_idle
+
+    def queue_another(_claim: Any) -> None:
+        if len(api.claims) in (2, 4):  # before and after each it looks in vain
+            api.add(trials.pop(0))
+
+    api = server.api = FakeApi(hooks={"claim": queue_another})
+    worker = start(LADDER_MAX_IDLE_S="0.6")
+    _, stderr = worker.communicate(timeout=20)
+    assert worker.returncode == 0, stderr
+    assert (api.steps(1), api.steps(2), api.releases) == ([1, 2, 3], [1, 2, 3], [])
+    (idle,) = [event for event in events(stderr) if event["event"] == "idle"]
+    assert idle["idle_s"] >= idle["max_idle_s"] == 0.6
+    children = [event["pid"] for event in events(stderr) if event["event"] == "child_spawned"]
+    assert children
+    assert not any(exists(pid) for pid in children)
+
+
+def test_idle_slots_end_one_by_one_but_none_that_waits_for_the_device_of_its_own(server: Server, start: Start) -> None:
+    long = {"config": {"epoch_s": 0.1}, "target_step": 8, "max_resource": 8}
+    api = server.api = FakeApi([assignment(1, **long), assignment(2, alone=True)])
+    worker = start(LADDER_SLOTS="2", LADDER_MAX_IDLE_S="0.4")
+    _, stderr = worker.communicate(timeout=30)
+    assert worker.returncode == 0, stderr
+    assert (api.steps(1), api.steps(2), api.releases) == ([*range(1, 9)], [1, 2, 3], [])
+    assert {event["worker"] for event in events(stderr) if event["event"] == "idle"} == {"w-0", "w-1"}
+
+
 def test_every_slot_is_a_worker_of_its_own_and_one_signal_ends_all(server: Server, start: Start) -> None:
     worker = start(LADDER_SLOTS="2")
     wait_for(lambda: {number for number, _ in server.api.reports} == {1, 2})

@@ -1,16 +1,22 @@
 """A worker's loop against an API in memory, with a real child process."""
 
 import hashlib
+import time
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from api.schemas.leases import Assignment, ReportOut, TellIn
-from tests.unit.workers.conftest import QUICK, MakeRunner
+from hpo.checkpoints.filesystem import FilesystemStore
+from tests.unit.workers.conftest import QUICK, MakeRunner, wait_for
 from tests.unit.workers.fake_api import NEVER, FakeApi, assignment, failing, lease_lost, offered, refused, unreachable
 from tests.unit.workers.stand_in import content
 from workers.limits import Limits, Place
 from workers.pool import ChildPool
+from workers.room import Room
+from workers.runner import Runner
 
 
 def go(target: int) -> ReportOut:
@@ -384,6 +390,77 @@ def test_a_checkpoint_that_the_trainer_cannot_use_counts_as_corrupt(
     make_runner(api, shared_pool).drain("cpu")
     assert api.steps() == [2, 3, 4]
     assert [body.corrupt for _, body in api.reports if body.corrupt] == [[foreign.id]]
+
+
+def test_a_runner_is_idle_from_its_first_look_in_vain(pool: ChildPool, make_runner: MakeRunner) -> None:
+    api = FakeApi()
+    runner = make_runner(api, pool)
+    assert runner.idle_s == 0
+    assert not runner.stop_if_idle(0.01)
+    runner.drain("cpu")
+    looked_at = time.monotonic()
+    runner.drain("cpu")
+    at_least_s = time.monotonic() - looked_at
+    assert runner.idle_s >= at_least_s
+    assert not runner.stop_if_idle(1000.0)
+    wait_for(lambda: runner.stop_if_idle(0.01))
+    api.add(assignment())
+    runner.drain("cpu")
+    assert api.calls == ["claim", "claim"]
+    assert not runner.stop_if_idle(0.01)  # it has stopped already
+
+
+@pytest.mark.parametrize("what", ["trial", "outage"])
+def test_a_trial_and_an_api_that_does_not_answer_end_the_idle_time(
+    shared_pool: ChildPool, make_runner: MakeRunner, what: str
+) -> None:
+    api = FakeApi()
+    runner = make_runner(api, shared_pool)
+    runner.drain("cpu")
+    wait_for(lambda: runner.idle_s >= 0.05)
+    looked_at = time.monotonic()
+    if what == "trial":
+        api.add(assignment())
+    else:
+        api.hooks["claim"] = failing(1, unreachable)
+    runner.drain("cpu")
+    idle_s, at_most_s = runner.idle_s, time.monotonic() - looked_at
+    assert idle_s < at_most_s
+
+
+def test_idle_time_that_is_over_does_not_stop_the_run_of_the_next_trial(
+    pool: ChildPool, make_runner: MakeRunner
+) -> None:
+    api = FakeApi()
+    runner = make_runner(api, pool)
+    runner.drain("cpu")
+    wait_for(lambda: runner.idle_s >= 0.01)
+    stop = Thread(target=runner.stop_if_idle, args=(0.01,))
+    api.add(assignment(config={"epoch_s": 0.02}))
+    api.hooks["claim"] = lambda _: stop.start() if stop.ident is None else None
+    runner.drain("cpu")
+    assert api.steps() == [1, 2, 3]
+    assert api.releases == []
+    stop.join()
+
+
+def test_a_slot_that_another_keeps_from_looking_is_not_idle(shared_pool: ChildPool, tmp_path: Path) -> None:
+    api, (mine, other) = FakeApi(), (Room(tmp_path), Room(tmp_path))
+    place = Place(FilesystemStore(tmp_path / "store"), tmp_path / "data", threads=1, room=mine)
+    runner = Runner(api, shared_pool, worker="w1", place=place, limits=QUICK)
+    runner.drain("cpu")
+    assert runner.idle_s > 0
+    runner.make_room()  # whatever the tests before have trained in the pool
+    assert other.take()
+    thread = Thread(target=runner.drain, args=("cpu",))
+    thread.start()
+    wait_for(lambda: runner.idle_s == 0)
+    other.leave()
+    thread.join()
+    assert len(api.claims) == 2
+    assert runner.idle_s > 0
+    for room in (mine, other):
+        room.close()
 
 
 def test_the_lease_is_renewed_while_a_long_epoch_runs(shared_pool: ChildPool, make_runner: MakeRunner) -> None:
