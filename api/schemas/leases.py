@@ -174,8 +174,7 @@ class ReleaseIn(In):
 
 
 class ErrorIn(In):
-    """``type`` is one of the failure classes, in upper or lower case, where the worker knows it, else the exception's
-    name."""
+    """``type`` is a failure class where the worker knows one (OOM is oom), else the exception's name."""
 
     type: Annotated[Text, Field(max_length=100)]
     message: Annotated[Text, Field(max_length=10_000)] = ""
