@@ -38,7 +38,7 @@
       island.figure = body;
       if (answer.status === 202) setTimeout(() => draw(island, true), 1000 * Number(answer.headers.get("retry-after") ?? 2));
       const { n_trials: all, shown, reason, sampling, at_step: step } = body.meta;
-      const said = [shown != null && shown < all && `${shown} of ${all} trials shown`, step && `after ${step} epochs`, sampling, body.data.length && reason];
+      const said = [shown != null && shown < all && `${shown} of ${all} trials shown`, step && `after epoch ${step}`, sampling, body.data.length && reason];
       island.querySelector(".meta").textContent = said.filter(Boolean).join("; ");
       if (!body.data.length) { problem(box, reason ?? "Nothing to draw yet."); return; }
       const Plotly = await load();
