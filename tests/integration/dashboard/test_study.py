@@ -223,7 +223,7 @@ def test_the_confirmation_tells_what_was_promised_and_what_is_left(api: Api, pag
     statement = "UPDATE study SET confirmation = %(found)s::jsonb WHERE id = %(id)s"
     api.hand.execute(statement, found=json.dumps(found), id=study["id"])
     text = pages.text("/studies/s")
-    assert "the search promised val_acc 0.95 , trained anew it has 0.91 ± 0.025 (n = 3), a gap of +0.04" in text
+    assert "the search promised val_acc 0.95 , trained anew it has 0.91 ± 0.025 (n = 3), a gap of 0.04" in text
     assert "accuracy 0.9 (0.88 to 0.92), 1,000 images" in text
 
 
