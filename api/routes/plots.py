@@ -146,8 +146,8 @@ def _refused(field: str, code: str, message: str) -> InvalidSpec:
     return InvalidSpec(FieldError(f"/query/{field}", code, message))
 
 
-Trials = Annotated[str | None, Query(max_length=4000, description="trials as study/number, with commas between")]
-Studies = Annotated[str | None, Query(max_length=4000, description="ids or names of studies, with commas between")]
+Trials = Annotated[str | None, Query(max_length=2400, description="trials as study/number, with commas between")]
+Studies = Annotated[str | None, Query(max_length=2400, description="ids or names of studies, with commas between")]
 
 
 @router.get("/plots/compare", response_model=Figure, responses={**_NOT_MODIFIED, **responses("not_found")})
