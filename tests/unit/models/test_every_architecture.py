@@ -41,6 +41,7 @@ def entries(name: str) -> dict[str, Any]:
         "batch_size": 8,
         "optimizer": "sgd",
         "lr": 0.01,
+        "momentum": 0.0,
         **SMALL.get(name, {}),
     }
     config = parse_config("image-cnn", given)
