@@ -1,12 +1,12 @@
 """Errors as pages, for whoever looks with a browser."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.dashboard.render import here, page, url
+from api.dashboard.session import from_here
 
 
 def for_browser(request: Request) -> bool:
@@ -33,5 +33,4 @@ def problem_page(request: Request, problem: dict[str, Any], meaning: str, header
 def _before(request: Request) -> str | None:
     """The page of this server that a link or form stood on, where the browser tells."""
     told = request.headers.get("referer", "")
-    hosts = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
-    return told if told.startswith(("http://", "https://")) and urlsplit(told).netloc in hosts else None
+    return told if from_here(request, told) else None

@@ -7,7 +7,6 @@ browser tells it, the same origin (OWASP Cross-Site Request Forgery Prevention).
 import hmac
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData
@@ -65,6 +64,12 @@ async def form_of(request: Request) -> FormData:
     return await bounded.form(max_files=0, max_fields=2000)
 
 
+def from_here(request: Request, address: str) -> bool:
+    """Whether an address that a browser tells (Origin, Referer) is one of this server."""
+    hosts = filter(None, (request.headers.get("host"), request.headers.get("x-forwarded-host")))
+    return f"{address}/".startswith(tuple(f"{kind}://{host}/" for host in hosts for kind in ("http", "https")))
+
+
 async def posted(request: Request, who: Viewing) -> Posted:
     """Raises Forbidden unless the form came from a page of this login and the key may write."""
     fields = await form_of(request)
@@ -72,8 +77,7 @@ async def posted(request: Request, who: Viewing) -> Posted:
     sent = fields.get("csrf")
     if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), csrf(request).encode()):
         raise Forbidden("the form is not of this login: reload the page and try again")
-    hosts = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
-    if origin is not None and urlsplit(origin).netloc not in hosts:
+    if origin is not None and not from_here(request, origin):
         raise Forbidden(f"the form came from another site: {origin[:100]!r}")
     if not who.may_write:
         raise Forbidden(f"this needs a key with the scope write, yours has {who.caller.scope}")

@@ -83,6 +83,23 @@ def test_a_form_that_is_refused_leads_back_to_its_page(api: Api, pages: Pages) -
     assert '<a class="button primary" href="/studies/nobody">Retry</a>' in pages.get("/studies/nobody", 404)
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://elsewhere.example", "null", "http://[", "http://127.0.0.1.elsewhere.example"]
+)
+def test_a_form_of_another_site_is_refused_in_words(
+    api: Api, pages: Pages, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    api.create("s", advance=False)
+    for name in ("Origin", "Referer"):
+        monkeypatch.setitem(pages.client.headers, name, origin)
+    refused = pages.send("/studies/s/pause")
+    assert refused.status_code == 403
+    assert "the form came from another site" in refused.text
+    assert api.get("/studies/s").json()["state"] == "running"
+    monkeypatch.setitem(pages.client.headers, "Origin", str(pages.client.base_url).rstrip("/"))
+    assert pages.send("/studies/s/pause").status_code == 303
+
+
 def test_a_form_may_be_as_large_as_any_body_and_no_larger(pages: Pages) -> None:
     assert pages.send("/studies/new/dry-run", tab="yaml", yaml="x" * 300_000).status_code == 200
     huge = {f"t:/{number}": "x" * 100_000 for number in range(12)}
