@@ -38,8 +38,9 @@ def draw_importance(seen: Seen, question: Question, answered: Answered) -> Drawn
     study = FrozenStudy([named], [seen.spec.objectives[question.objective]])
     data, layout = traces_of(_get_importances_plot((info,), study))
     told = f"{METHODS[question.method]} for {metric}, n = {found.n_trials}"
-    room = 1.15 * max(top.values(), default=1.0)  # for the figure at the end of the longest bar
-    layout["xaxis"] = {"title": {"text": f"share by {told}"}, "range": [0, room or 1.0]}
+    longest = max(top.values(), default=0.0) or 1.0
+    # There is room for the figure at the end of the longest bar.
+    layout["xaxis"] = {"title": {"text": f"share by {told}"}, "range": [0, 1.15 * longest]}
     layout["yaxis"] = {"type": "category"}
     return Drawn(
         data,

@@ -136,12 +136,10 @@ def draw_hypervolume(seen: Seen, found: Fronts | None) -> Drawn:
         return Drawn(reason=ONE_OBJECTIVE)
     if not found.n:
         return Drawn(n_trials=seen.head.next_number, reason=NO_TRIALS)
-    stretches = [
-        (int(rows[-1][1]), [row[2:] for row in rows])
-        for rows in (list(group) for _, group in groupby(found.rows, key=lambda row: row[0]))
-    ]
-    volumes = hypervolume_history(stretches, reference_point([found.worst, found.best]))
-    numbers = [number for number, _ in stretches]
+    stretches = [list(rows) for _, rows in groupby(found.rows, key=lambda row: row[0])]
+    losses = [[row[2:] for row in rows] for rows in stretches]
+    volumes = hypervolume_history(losses, reference_point([found.worst, found.best]))
+    numbers = [int(rows[-1][1]) for rows in stretches]
     data, layout = traces_of(_get_hypervolume_history_plot(_HypervolumeHistoryInfo(numbers, volumes)))
     return Drawn(
         data,

@@ -12,18 +12,16 @@ Array = NDArray[np.float64]
 MOST_ON_FRONT, MOST_OF_MANY = 200, 30  # of which the volume is taken, with up to 3 objectives and with more
 
 
-def hypervolume_history(
-    stretches: Sequence[tuple[int, Sequence[Sequence[float]]]], reference: Sequence[float]
-) -> list[float]:
+def hypervolume_history(stretches: Sequence[Sequence[Sequence[float]]], reference: Sequence[float]) -> list[float]:
     """The volume that was dominated by the end of each stretch of a study, up to one reference point.
 
-    A stretch is a number, which does not count, and the losses of its trials, [trials][objectives]; those that others
-    of them dominate may be missing. Fronts of more than ``MOST_ON_FRONT`` (beyond three objectives ``MOST_OF_MANY``)
-    are thinned, since the cost is exponential in the objectives: their volume is a little too small.
+    A stretch is the losses of its trials, [trials][objectives]; those that others of them dominate may be missing.
+    Fronts of more than ``MOST_ON_FRONT`` (beyond three objectives ``MOST_OF_MANY``) are thinned, since the cost is
+    exponential in the objectives: their volume is a little too small.
     """
     volumes: list[float] = []
     front: Array = np.empty((0, len(reference)))
-    for _, vectors in stretches:
+    for vectors in stretches:
         grown = np.concatenate([front, np.asarray(vectors, dtype=float).reshape(-1, len(reference))])
         kept = grown[nondominated(grown)]
         known = volumes[-1] if volumes else 0.0

@@ -57,7 +57,7 @@ def test_the_hypervolume_is_that_of_all_trials_so_far_and_never_falls() -> None:
     rng = np.random.default_rng(1)
     vectors = rng.random((500, 2)).tolist()
     reference = reference_point(vectors)
-    volumes = hypervolume_history([(at, vectors[at : at + 50]) for at in range(0, 500, 50)], reference)
+    volumes = hypervolume_history([vectors[at : at + 50] for at in range(0, 500, 50)], reference)
     assert volumes == sorted(volumes)
     for at, volume in enumerate(volumes):
         assert volume == pytest.approx(hypervolume(vectors[: 50 * (at + 1)], reference))
@@ -65,4 +65,4 @@ def test_the_hypervolume_is_that_of_all_trials_so_far_and_never_falls() -> None:
 
 def test_no_trial_dominates_no_volume() -> None:
     assert hypervolume_history([], [1.0, 1.0]) == []
-    assert hypervolume_history([(0, [])], [1.0, 1.0]) == [0.0]
+    assert hypervolume_history([[]], [1.0, 1.0]) == [0.0]
